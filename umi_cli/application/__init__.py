@@ -1,0 +1,1 @@
+"""The application layer: packets, commands with their replies, result codes (protocol 3)."""

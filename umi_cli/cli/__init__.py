@@ -1,0 +1,1 @@
+"""The command line: click, thin. Arguments in, records out."""

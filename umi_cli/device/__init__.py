@@ -1,0 +1,1 @@
+"""The session a library user holds: read, write, clock, access."""

@@ -1,0 +1,180 @@
+"""What can go wrong, in one tree: each error knows its name, its exit code and the next step.
+
+The names and numbers are those of the command line's documented exit codes; the root of the
+command line catches `UmiError` once and prints it.
+"""
+
+from typing import ClassVar
+
+
+class UmiError(Exception):
+    """Anything that umi-cli reports to its user: one sentence, and what to do next."""
+
+    code: ClassVar[str] = "internal-error"
+    """Stable name of the error, as `--json` prints it."""
+    exit_code: ClassVar[int] = 1
+    """Exit code of the process."""
+    default_hint: ClassVar[str] = ""
+    """The next step, where the place that raises knows no better one."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint or self.default_hint
+
+
+class InputError(UmiError):
+    """What the user typed or handed over cannot be understood."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class NoSuchPortError(UmiError):
+    """There is no such port, device or listener."""
+
+    code = "no-such-port"
+    exit_code = 10
+    default_hint = "list what this host has with: umi ports"
+
+
+class PortBusyError(UmiError):
+    """Another program holds the port."""
+
+    code = "port-busy"
+    exit_code = 11
+    default_hint = "close the other program, or wait until it is done"
+
+
+class PortPermissionError(UmiError):
+    """The operating system does not let this user open the port."""
+
+    code = "no-permission"
+    exit_code = 12
+
+
+class NoAnswerError(UmiError):
+    """The port opened, and nothing came back at all."""
+
+    code = "no-answer"
+    exit_code = 14
+    default_hint = "check that the device is powered, connected and addressed by the right port"
+
+
+class LinkError(UmiError):
+    """The link failed beyond the retries."""
+
+    code = "link-error"
+    exit_code = 15
+    default_hint = "check the line (rate, wiring, noise), or raise --retries and --timeout"
+
+
+class SignOnError(UmiError):
+    """The sign-on failed, or what answers does not speak UMI."""
+
+    code = "not-umi"
+    exit_code = 16
+
+
+class LostError(UmiError):
+    """The device answered before, and was lost in the middle."""
+
+    code = "lost"
+    exit_code = 17
+    default_hint = "connect again, and read back what the interrupted command was to change"
+
+
+class OutcomeUnknownError(LostError):
+    """A command was sent, its answer was lost, and nobody can tell whether it ran."""
+
+    code = "outcome-unknown"
+
+
+class AuthenticationError(UmiError):
+    """The device refused the authentication."""
+
+    code = "authentication-refused"
+    exit_code = 20
+
+
+class LockedOutError(UmiError):
+    """The device is locked after failed authentications."""
+
+    code = "locked-out"
+    exit_code = 21
+
+
+class KeyUnusableError(UmiError):
+    """A key, certificate or PIN is missing or cannot be read."""
+
+    code = "key-unusable"
+    exit_code = 22
+
+
+class NotTrustedError(UmiError):
+    """A certificate is not trusted."""
+
+    code = "not-trusted"
+    exit_code = 24
+
+
+class RefusedError(UmiError):
+    """The device refused a command with a result code.
+
+    Args:
+        number: the result code, 1..255 (protocol 3.3).
+        name: its name, such as `ACCESS_DENIED`.
+    """
+
+    code = "refused"
+    exit_code = 30
+
+    def __init__(self, message: str, *, number: int, name: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.number = number
+        self.name = name
+
+
+class AccessDeniedError(RefusedError):
+    """The role we act in may not do this (result code 9)."""
+
+    code = "access-denied"
+    exit_code = 23
+    default_hint = "act in a role that may: umi access show tells which, --role selects one"
+
+
+class UnknownObjectError(RefusedError):
+    """There is no such object, member, element or event (result codes 4, 5, 6, 15)."""
+
+    code = "unknown-object"
+    exit_code = 31
+    default_hint = "list what the datasheet knows with: umi objects"
+
+
+class NotInDatasheetError(UmiError):
+    """The datasheet has no such object, member or event, or the code lies outside its banks."""
+
+    code = "unknown-object"
+    exit_code = 31
+    default_hint = UnknownObjectError.default_hint
+
+
+class ReadBackError(UmiError):
+    """What was read back differs from what was written."""
+
+    code = "read-back-differs"
+    exit_code = 32
+
+
+class MalformedError(UmiError):
+    """Bytes from outside do not have the form they must have.
+
+    Args:
+        offset: where in the decoded bytes the fault was seen, counted from 0, if known.
+    """
+
+    code = "malformed"
+    exit_code = 33
+
+    def __init__(self, message: str, *, offset: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.offset = offset

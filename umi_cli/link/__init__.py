@@ -1,0 +1,1 @@
+"""The link layer: frames, fragments, and the sans-I/O connection (protocol 2)."""

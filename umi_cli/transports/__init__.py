@@ -1,0 +1,1 @@
+"""The only room with ports: in-process, TCP and serial lines."""
