@@ -9,7 +9,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from umi_cli.connect import connect as connect
+    from umi_cli.connecting import connect as connect
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "connect"]
@@ -18,7 +18,7 @@ __all__ = ["__version__", "connect"]
 def __getattr__(name: str) -> Any:
     """Import `connect` on first use: `umi --version` must not pay for the whole stack."""
     if name == "connect":
-        from umi_cli.connect import connect
+        from umi_cli.connecting import connect
 
         return connect
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

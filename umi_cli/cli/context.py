@@ -1,0 +1,199 @@
+"""What a command gets: the settings, the way to a device, and the voice it answers with."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from umi_cli.cli import params
+from umi_cli.cli.failure import Failure
+from umi_cli.cli.report import Report
+from umi_cli.cli.settings import Settings, settle
+from umi_cli.errors import InputError, RefusedError, UmiError
+from umi_cli.output.progress import Progress
+from umi_cli.output.render import Format, View
+
+if TYPE_CHECKING:
+    from umi_cli.device.meter import Meter
+    from umi_cli.objects.catalogue import Catalogue
+
+
+_DOCUMENTS: tuple[Format, ...] = ("json", "events")
+_TEXTS: tuple[Format, ...] = ("table", "csv", "raw")
+
+
+class App:
+    """One run of `umi`.
+
+    Args:
+        argv: the arguments, without the program's name; read ahead for the form of output, so
+            that a usage error under `--json` is a JSON document as well.
+        environment: the environment variables.
+    """
+
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
+        self.given: dict[str, Any] = {}
+        self._environment = environment
+        self._settings: Settings | None = None
+        self._catalogue: Catalogue | None = None
+        self._ahead = form_ahead(argv)
+        self.report = Report(self._ahead or _form_of(environment), clock=time.monotonic)
+
+    @property
+    def settings(self) -> Settings:
+        """Return what holds, by command line, environment and profile."""
+        if self._settings is None:
+            self._settings = settle(self.given, self._environment)
+        return self._settings
+
+    @property
+    def wants_traceback(self) -> bool:
+        """Tell whether the user asked to see where an error comes from."""
+        return self._settings is not None and self._settings.verbose > 1
+
+    def begin(self, command: str) -> None:
+        """Settle what holds for a command, whose options are all known now."""
+        self.report.command = command
+        self.report.form = self.settings.form
+        if self.settings.verbose:
+            _log_to_stderr(self.settings.verbose)
+
+    @contextlib.contextmanager
+    def connect(self) -> "Iterator[Meter]":
+        """Open the device that `--port` names.
+
+        Raises:
+            UmiError: there is none, or it cannot be reached.
+        """
+        settings = self.settings
+        address = self.report.port = _address(settings)
+        from umi_cli.connecting import connect
+        from umi_cli.types import DEFAULT_READER_ID
+
+        with connect(
+            address,
+            datasheet=settings.datasheet,
+            umi_id=settings.umi_id or DEFAULT_READER_ID,
+            timeout_s=settings.timeout_s,
+            retries=settings.retries,
+            dry_run=settings.dry_run,
+        ) as meter:
+            try:
+                yield meter
+            except RefusedError:
+                self._ask_device(meter)
+                raise
+            self._ask_device(meter)
+
+    def _ask_device(self, meter: "Meter") -> None:
+        """Learn who answered, for the document; it costs an exchange, so not for people."""
+        if not self.report.is_for_people:
+            with contextlib.suppress(UmiError):
+                self.report.device = meter.device_id
+
+    @property
+    def catalogue(self) -> "Catalogue":
+        """Return the datasheet that `--datasheet` names; no device is asked.
+
+        Raises:
+            InputError: there is none, or something in it is wrong.
+        """
+        if self._catalogue is None:
+            from umi_cli.objects.catalogue import Catalogue
+
+            self._catalogue = Catalogue.load(self.settings.datasheet)
+        return self._catalogue
+
+    def emit(self, data: Any, view: View | None = None) -> None:
+        """Give the result: `data` for JSON, `view` for people (None: a plain view of the data)."""
+        self.report.emit(data, view)
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Print an event, under `--events`."""
+        self.report.event(kind, **fields)
+
+    def warn(self, message: str) -> None:
+        """Warn of something that did not stop the command."""
+        self.report.warn(message)
+
+    def note(self, message: str) -> None:
+        """Say something that is good to know, on stderr."""
+        self.report.note(message)
+
+    def progress(self, label: str, total: int, unit: str = "B") -> Progress:
+        """Return what to tell the progress of long work to."""
+        return self.report.progress(label, total, unit)
+
+    def confirm(self, *, loss: str) -> None:
+        """Ask before something is lost ("This will {loss}."); `InputError` unless it is a yes."""
+        settings = self.settings
+        if not settings.dry_run:
+            params.confirm(loss, yes=settings.yes, no_input=settings.no_input)
+
+    def show(self, command: str, data: Any, text: str) -> None:
+        """Give help or the version, which come before any command begins."""
+        self.report.command = command or None
+        self.report.emit(data, View(blocks=(text,)))
+
+    def finish(self, failure: Failure | None) -> None:
+        """End the run with the document, or with what went wrong."""
+        if self._settings is None and self._ahead is None:
+            with contextlib.suppress(UmiError):  # the profile may ask for JSON
+                self.report.form = self.settings.form
+        self.report.finish(failure)
+
+
+pass_app = click.make_pass_decorator(App)
+"""Give a command its `App` as first argument."""
+
+
+def form_ahead(argv: Sequence[str]) -> Format | None:
+    """Return the form of output that the arguments ask for, before they are parsed."""
+    options = argv[: argv.index("--")] if "--" in argv else argv
+    for form in _DOCUMENTS:
+        if f"--{form}" in options:
+            return form
+    after = [word for option, word in pairwise(options) if option in ("-o", "--output")]
+    joined = [word.partition("=")[2] for word in options if word.startswith("--output=")]
+    return next((form for form in _TEXTS if form in after + joined), None)
+
+
+def _form_of(environment: Mapping[str, str]) -> Format:
+    for form in _DOCUMENTS:
+        value = environment.get(f"UMI_{form.upper()}", "").strip().lower()
+        if value not in ("", "0", "false", "no", "n", "f", "off"):
+            return form
+    return "table"
+
+
+def _address(settings: Settings) -> str:
+    """Return where the device is, if this version can go there as it was asked to."""
+    if settings.scheme:
+        raise InputError(
+            f"this version speaks security scheme 0 only, not {settings.scheme}",
+            hint="leave --scheme out; schemes 1 and 2 come with a later version",
+        )
+    if settings.role:
+        raise InputError(
+            f"to act as {settings.role.label} needs security scheme 1 or 2",
+            hint="leave --role out; under scheme 0 everyone is guest",
+        )
+    if not settings.port:
+        raise InputError(
+            "no device is named",
+            hint="name one with -p ADDRESS or UMI_PORT; -p sim is the built-in virtual meter",
+        )
+    return settings.port
+
+
+def _log_to_stderr(verbose: int) -> None:
+    import logging  # 15 ms that only -v needs
+
+    level = logging.DEBUG if verbose > 1 else logging.INFO
+    form = "%(asctime)s %(name)s: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=level, format=form)

@@ -1,0 +1,85 @@
+"""Where `umi` begins and ends: the root of the commands, and the one place that catches errors."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from umi_cli.cli.base import VERSION, RootGroup
+from umi_cli.cli.context import App
+from umi_cli.cli.failure import BROKEN_PIPE, INTERNAL, Failure, Terminated
+from umi_cli.output import streams
+
+PROGRAM = "umi"
+_COMPLETE_VARIABLE = "_UMI_COMPLETE"
+
+EXAMPLES = """\
+umi -p sim info
+umi -p tcp:192.0.2.7:4059 read umi.1.1.0.0/3 --json
+UMI_PORT=sim umi read manufacturer-id
+"""
+
+
+@click.group(cls=RootGroup, name=PROGRAM, examples=EXAMPLES, params=[VERSION])
+def umi() -> None:
+    """Read, write, watch and explain UMI devices: smart meters with a Universal Metering Interface.
+
+    The result goes to stdout; questions, progress and warnings go to stderr.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run `umi` and end the process with its exit code.
+
+    Args:
+        argv: the arguments, without the program's name; None for those of the process.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    streams.prepare()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    instruction = os.environ.get(_COMPLETE_VARIABLE)
+    if instruction:
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(umi, {}, PROGRAM, _COMPLETE_VARIABLE, instruction))
+    sys.exit(run(arguments))
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise Terminated
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a command line and return its exit code; its result and errors are printed."""
+    app = App(argv)
+    try:
+        failure = _attempt(app, argv)
+        app.finish(failure)
+    except streams.OutputClosedError as error:
+        streams.abandon()
+        if error.is_broken_pipe:
+            return BROKEN_PIPE
+        streams.say(f"{PROGRAM}: {error}")
+        return INTERNAL
+    return failure.exit if failure else 0
+
+
+def _attempt(app: App, argv: Sequence[str]) -> Failure | None:
+    """Run a command line; return why it failed, or None."""
+    try:
+        with umi.make_context(PROGRAM, list(argv), obj=app) as context:
+            umi.invoke(context)
+    except streams.OutputClosedError:
+        raise
+    except click.exceptions.Exit:
+        return None
+    except (Exception, KeyboardInterrupt, Terminated) as error:
+        if app.wants_traceback:
+            import traceback
+
+            streams.draw("".join(traceback.format_exception(error)))
+        return Failure.of(error)
+    return None

@@ -1,0 +1,166 @@
+"""The options and argument types that commands share, each declared once."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from umi_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from umi_cli.types import Role, RoleSet, UmiId
+
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # generic in new versions of click only
+
+
+class UmiIdType(ParamType):
+    """A UMI ID, as 16 hex digits or decimal."""
+
+    name = "umi-id"
+
+    def convert(self, value: Any, param: object, ctx: object) -> "UmiId":
+        """Return the UMI ID; `InputError` if the text is none."""
+        from umi_cli.types import UmiId
+
+        return value if isinstance(value, UmiId) else UmiId.parse(str(value))
+
+
+class RoleType(ParamType):
+    """A role, by name or number."""
+
+    name = "role"
+
+    def convert(self, value: Any, param: object, ctx: object) -> "Role":
+        """Return the role; `InputError` if there is none of that name."""
+        from umi_cli.types import Role
+
+        return value if isinstance(value, Role) else Role.parse(str(value))
+
+
+class RoleSetType(ParamType):
+    """Roles between commas, `all` or `none`."""
+
+    name = "roles"
+
+    def convert(self, value: Any, param: object, ctx: object) -> "RoleSet":
+        """Return the role set; `InputError` if a role is unknown."""
+        from umi_cli.types import RoleSet
+
+        return value if isinstance(value, RoleSet) else RoleSet.parse(str(value))
+
+
+class BytesType(ParamType):
+    """Bytes: in hex, from a file (hex or binary), or `-` for stdin."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: object, ctx: object) -> bytes:
+        """Return the bytes; `InputError` if they are neither hex nor a readable file."""
+        from umi_cli.cli.sources import read_bytes
+
+        return value if isinstance(value, bytes) else read_bytes(str(value))
+
+
+UMI_ID = UmiIdType()
+ROLE = RoleType()
+ROLE_SET = RoleSetType()
+BYTES = BytesType()
+
+
+class GlobalOption(click.Option):
+    """An option of `umi` itself that every command takes as well; the later one wins."""
+
+    def __init__(self, *declarations: str, **attributes: Any) -> None:
+        attributes.setdefault("is_flag", False)
+        super().__init__(declarations, expose_value=False, callback=_collect, **attributes)
+
+    @property
+    def key(self) -> str:
+        """Return the long name without dashes, `umi-id`: the key in a profile."""
+        return max(self.opts, key=len).removeprefix("--")
+
+    @property
+    def variable(self) -> str:
+        """Return the environment variable, `UMI_UMI_ID`."""
+        return "UMI_" + self.key.upper().replace("-", "_")
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the line of help in the help of `umi` alone."""
+        return super().get_help_record(ctx) if ctx.parent is None else None
+
+
+def _collect(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keep an option that stands on the command line, whichever command it follows."""
+    is_given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+    if is_given and isinstance(param, GlobalOption) and ctx.obj is not None:
+        ctx.obj.given[param.key] = value
+
+
+GLOBAL_OPTIONS: tuple[GlobalOption, ...] = (
+    GlobalOption("-p", "--port", metavar="ADDRESS", help="Where the device is: sim, tcp:HOST:PORT"),
+    GlobalOption("--profile", metavar="NAME", help="Named settings from the configuration file"),
+    GlobalOption("--config", metavar="FILE", help="The configuration file; default: the user's"),
+    GlobalOption("--datasheet", metavar="NAME|FILE", help="Object names and types; default: ei4"),
+    GlobalOption(
+        "--scheme", type=click.Choice(["0", "1", "2"]), help="Security scheme; default: 0"
+    ),
+    GlobalOption("--role", type=ROLE, metavar="ROLE", help="Role to act in, by name or number"),
+    GlobalOption("--umi-id", type=UMI_ID, metavar="ID", help="Own UMI ID; default: a reader's"),
+    GlobalOption(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="How long to wait for each link answer",
+    ),
+    GlobalOption(
+        "--retries",
+        type=click.IntRange(min=0, max=100),
+        metavar="N",
+        help="How often a link frame is repeated; default: 2",
+    ),
+    GlobalOption("--json", is_flag=True, help="Print one JSON document; never ask"),
+    GlobalOption("--events", is_flag=True, help="Print JSON events, one a line"),
+    GlobalOption(
+        "-o", "--output", type=click.Choice(["table", "csv", "raw"]), help="Form of the result"
+    ),
+    GlobalOption("--no-input", is_flag=True, help="Never ask; fail where an answer is missing"),
+    GlobalOption("-y", "--yes", is_flag=True, help="Answer every question with yes"),
+    GlobalOption("--dry-run", is_flag=True, help="Prove a change, and send no changing frame"),
+    GlobalOption("-v", "--verbose", count=True, help="Log to stderr; -vv logs more"),
+)
+
+
+def near(name: str, names: Iterable[str]) -> str:
+    """Return a hint that names what was probably meant, or nothing."""
+    from difflib import get_close_matches
+
+    matches = get_close_matches(name, list(names))
+    return f"did you mean {' or '.join(matches)}?" if matches else ""
+
+
+def confirm(loss: str, *, yes: bool, no_input: bool) -> None:
+    """Ask on stderr before something is lost, and return if the answer is yes.
+
+    Args:
+        loss: what is lost, as the rest of "This will …".
+        yes: the answer is yes already.
+        no_input: there is nobody to ask.
+
+    Raises:
+        InputError: the answer is no, or is missing.
+    """
+    import sys
+
+    from umi_cli.output import streams
+
+    if yes:
+        return
+    if no_input or not streams.is_terminal(sys.stdin):
+        raise InputError(f"this will {loss}: it needs a yes", hint="answer with --yes")
+    sys.stderr.write(f"This will {loss}. Continue? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InputError("not confirmed; nothing was changed")

@@ -1,0 +1,27 @@
+"""Which commands there are: each with its module and one line of help, so that none is imported.
+
+A test compares the lines here with the commands' own.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command lives, and what it does in one line."""
+
+    target: str
+    """Module and attribute, `umi_cli.cli.read:read`."""
+    help: str
+    """The first sentence of its help."""
+
+
+COMMANDS: dict[str, Entry] = {
+    "read": Entry("umi_cli.cli.read:read", "Read objects, members and elements."),
+    "write": Entry("umi_cli.cli.write:write", "Write an object, a member or elements."),
+    "objects": Entry("umi_cli.cli.objects:objects", "List the objects of the datasheet."),
+    "access": Entry("umi_cli.cli.access:access", "Show and set who may read and write an object."),
+    "ports": Entry("umi_cli.cli.ports:ports", "List the ports of this host; nothing is sent."),
+    "spec": Entry("umi_cli.cli.spec:spec", "Say what of UMI is implemented, and on what grounds."),
+}
+"""The commands of `umi`, in the order its help lists them."""

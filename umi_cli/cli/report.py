@@ -1,0 +1,149 @@
+"""What a command tells, in the form that was asked for: result, events, warnings, the end.
+
+stdout carries the result alone. `--json` gathers everything into one document that `finish`
+prints; `--events` prints each event at once and the document as the last of them.
+"""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from umi_cli import __version__
+from umi_cli.cli.failure import Failure
+from umi_cli.output import streams
+from umi_cli.output.progress import Bar, Lines, Progress, Silence
+from umi_cli.output.render import Format, View, json_line, timestamp, view_lines
+
+SCHEMA = "umi/1"
+
+
+class Report:
+    """The voice of one run of `umi`.
+
+    Args:
+        form: the form of output.
+        clock: a clock that only goes forward, in seconds.
+        now: the time of day.
+    """
+
+    def __init__(
+        self,
+        form: Format,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.form = form
+        self.command: str | None = None
+        self.port: str | None = None
+        self.device: object = None
+        self.data: Any = None
+        self.warnings: list[str] = []
+        self._clock, self._now = clock, now
+        self._start_s = clock()
+        self._events = 0
+
+    @property
+    def is_for_people(self) -> bool:
+        """Tell whether the result is shown as it comes, and not gathered in a document."""
+        return self.form not in ("json", "events")
+
+    def emit(self, data: Any, view: View | None = None) -> None:
+        """Give the result.
+
+        Args:
+            data: what `--json` prints as `data`.
+            view: what people see; None for a plain view of the data.
+        """
+        self.data = data
+        if self.is_for_people:
+            for line in view_lines(view or View.of(data), self.form):
+                streams.write(line)
+            streams.write("", flush=True)
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Print an event, under `--events`."""
+        if self.form == "events":
+            moment = timestamp(self._now(), timespec="milliseconds")
+            line = json_line({"type": kind, "seq": self._events, "ts": moment, **fields})
+            self._events += 1
+            streams.write(line, flush=True)
+
+    def warn(self, message: str) -> None:
+        """Warn of something that did not stop the command."""
+        self.warnings.append(message)
+        self.event("warning", message=message)
+        if self.is_for_people:
+            streams.say(streams.paint("warning: ", "yellow", sys.stderr) + message)
+
+    def note(self, message: str) -> None:
+        """Say something that is good to know, and no part of the result."""
+        self.event("note", message=message)
+        if self.is_for_people:
+            streams.say(message)
+
+    def progress(self, label: str, total: int, unit: str) -> Progress:
+        """Return what to tell the progress of long work to.
+
+        Args:
+            label: what is done, such as `upload`.
+            total: how many units there are to do.
+            unit: what is counted, such as `B`.
+        """
+        if self.form == "events":
+            return _EventProgress(self, label, total, unit)
+        if self.form == "json" or sys.stderr is None:
+            return Silence()
+        if streams.is_terminal(sys.stderr):
+            return Bar(label, total, unit, clock=self._clock, draw=streams.draw)
+        return Lines(label, total, unit, clock=self._clock, say=streams.say)
+
+    def finish(self, failure: Failure | None) -> None:
+        """End the run: print the document, or say on stderr what went wrong."""
+        if self.form == "json":
+            streams.write(json_line(self._document(failure)))
+        elif self.form == "events":
+            self.event("result", exit=failure.exit if failure else 0, **self._document(failure))
+        elif failure:
+            streams.say(streams.paint("umi: ", "red", sys.stderr) + failure.message)
+            if failure.hint:
+                streams.say(streams.paint("hint: ", "bold", sys.stderr) + failure.hint)
+        streams.write("", flush=True)
+
+    def _document(self, failure: Failure | None) -> dict[str, Any]:
+        meta = {
+            "version": __version__,
+            "port": self.port,
+            "device": self.device,
+            "duration_ms": round((self._clock() - self._start_s) * 1000),
+        }
+        return {
+            "schema": SCHEMA,
+            "ok": failure is None,
+            "command": self.command,
+            "data": self.data,
+            "error": failure.document if failure else None,
+            "warnings": self.warnings,
+            "meta": meta,
+        }
+
+
+class _EventProgress:
+    """Progress as events: one for every whole per cent."""
+
+    def __init__(self, report: Report, label: str, total: int, unit: str) -> None:
+        self._report, self._label, self._total, self._unit = report, label, total, unit
+        self._percent = -1
+
+    def update(self, done: int) -> None:
+        """Print an event if a whole per cent more is done."""
+        percent = 100 * done // self._total if self._total else 100
+        if percent > self._percent:
+            self._percent = percent
+            self._report.event(
+                "progress", label=self._label, done=done, total=self._total, unit=self._unit
+            )
+
+    def finish(self) -> None:
+        """Print nothing: the result says how it ended."""

@@ -1,0 +1,94 @@
+"""From an address to an open device: the only place that stacks layers.
+
+(The module is not called `connect`, for then it would hide the function of that name in `umi_cli`.)
+"""
+
+from umi_cli.device.meter import Meter
+from umi_cli.device.session import Observer, Session
+from umi_cli.objects.catalogue import Catalogue
+from umi_cli.transports.address import Address
+from umi_cli.transports.base import Transport
+from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UmiId
+
+DEFAULT_RETRIES = 2
+
+
+def connect(
+    address: str,
+    *,
+    datasheet: str = "ei4",
+    umi_id: UmiId = DEFAULT_READER_ID,
+    timeout_s: float | None = None,
+    retries: int = DEFAULT_RETRIES,
+    dry_run: bool = False,
+    observer: Observer | None = None,
+) -> Meter:
+    """Open a device.
+
+    >>> import umi_cli
+    >>> with umi_cli.connect("sim") as meter:
+    ...     meter.read("umi.1.1.0.0/3").value
+    '31733978'
+
+    Args:
+        address: `sim`, `tcp:HOST:PORT`, `tcp-listen:PORT`, `serial:DEVICE@BAUD` (cli.md).
+        datasheet: name or file of what is known of its objects.
+        umi_id: our own.
+        timeout_s: how long the device may take to answer a frame; by transport if None.
+        retries: how often a frame is repeated before the exchange fails.
+        dry_run: refuse to send what changes the device.
+        observer: told every piece of bytes, `"out"` or `"in"`.
+
+    Raises:
+        InputError: the address or the datasheet cannot be understood.
+        NoSuchPortError, PortBusyError, PortPermissionError: the port does not open.
+        NoAnswerError: the host does not answer, or nobody called.
+    """
+    parsed = Address.parse(address)
+    catalogue = Catalogue.load(datasheet)
+    transport = open_transport(parsed)
+    session = Session(
+        transport,
+        own_id=umi_id,
+        attempts=retries + 1,
+        timeout_s=timeout_s,
+        port=parsed.port,
+        dry_run=dry_run,
+        observer=observer,
+    )
+    return Meter(transport, session, catalogue)
+
+
+def open_transport(address: Address) -> Transport:
+    """Open the port of an address; raises as `connect` does."""
+    if address.kind == "sim":
+        return _open_sim(address)
+    if address.kind == "serial":
+        from umi_cli.transports.serial import open_serial
+
+        return open_serial(address.target, address.number, address.text)
+    from umi_cli.transports import tcp
+
+    if address.kind == "tcp":
+        return tcp.call(address.target, address.number, address.text)
+    wait = address.options.get("wait")
+    return tcp.wait_for_call(
+        address.target, address.number, address.text, float(wait) if wait else None
+    )
+
+
+def _open_sim(address: Address) -> Transport:
+    from umi_cli.transports.memory import MemoryTransport, SimulatedClock
+    from umi_cli.virtual.setup import SimOptions, Simulation
+
+    options = SimOptions.from_query(address.target, address.options)
+    # A run whose time is given is one that can be run again: its clock moves by itself alone.
+    fixed = options.time_s
+    clock = SimulatedClock(None if fixed is None else float(fixed + EPOCH_UNIX_S))
+    simulation = Simulation(options, clock.utc())
+    return MemoryTransport(
+        simulation.new_line("line"),
+        clock=clock,
+        address=address.text,
+        on_close=simulation.close,
+    )

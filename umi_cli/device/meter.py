@@ -1,0 +1,266 @@
+"""A device as its user sees it: objects are read and written by name, values come typed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from umi_cli.application.codes import ResultCode
+from umi_cli.application.commands import (
+    GetObjectAccess,
+    NoOperation,
+    ReadObject,
+    ReadObjectPart,
+    SetObjectReadAccess,
+    SetObjectWriteAccess,
+    WriteObject,
+    WriteObjectPart,
+)
+from umi_cli.application.payload import Command
+from umi_cli.device.array_read import read_array
+from umi_cli.device.session import Session
+from umi_cli.errors import (
+    MalformedError,
+    OutcomeUnknownError,
+    ReadBackError,
+    RefusedError,
+    UmiError,
+)
+from umi_cli.objects.catalogue import Catalogue
+from umi_cli.objects.composites import Array
+from umi_cli.objects.values import Value
+from umi_cli.transports.base import Transport
+from umi_cli.types import ObjectPart, RoleSet, UmiCode, UmiId
+
+UMI_ID_OBJECT = UmiCode(0)  # umi.0.0.0.0
+CHANGE_TRIES = 3  # of a command that is found not to have run
+_NO_ID = (ResultCode.UNKNOWN_OBJECT, ResultCode.ACCESS_DENIED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectValue:
+    """What was read of an object."""
+
+    part: ObjectPart
+    name: str | None
+    """As the datasheet has it, such as `manufacturer-id/serial`."""
+    raw: bytes
+    """As it came over the wire."""
+    value: Value
+    """Typed: a structure is a dict by member name, an array a list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Who may read and write an object."""
+
+    code: UmiCode
+    read: RoleSet
+    write: RoleSet
+
+
+class PartialReadError(UmiError):
+    """Some elements of an array came, and then no more.
+
+    Args:
+        cause: why; its name and exit code are this error's.
+        got: the elements that came, from the first one asked for on.
+    """
+
+    def __init__(self, cause: UmiError, got: ObjectValue, wanted: ObjectPart) -> None:
+        super().__init__(f"only {got.part} of {wanted} came: {cause}", hint=cause.hint)
+        self.cause = cause
+        self.got = got
+        self.code = cause.code  # type: ignore[misc]
+        self.exit_code = cause.exit_code  # type: ignore[misc]
+
+
+class Meter:
+    """An open device. Use it in a `with` statement, or close it.
+
+    >>> import umi_cli
+    >>> with umi_cli.connect("sim") as meter:
+    ...     meter.read("manufacturer-id").value["model"]
+    'EISGMv0'
+
+    Args:
+        transport: an open port, closed with the meter.
+        session: the conversation on it.
+        catalogue: what is known of the device's objects.
+    """
+
+    def __init__(self, transport: Transport, session: Session, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.session = session
+        self.transport = transport
+        self._device_id: UmiId | None = None
+        self._chunks: dict[UmiCode, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the port; twice is harmless."""
+        self.transport.close()
+
+    @property
+    def device_id(self) -> UmiId | None:
+        """Return the device's UMI ID, asking once; None if it does not say.
+
+        Raises:
+            UmiError: as in `Session.request`.
+        """
+        if self._device_id is None:
+            try:
+                value = self.session.request(ReadObject(code=UMI_ID_OBJECT)).value
+            except RefusedError as error:
+                if error.number not in _NO_ID:
+                    raise
+                return None
+            if len(value) != 8:
+                raise MalformedError(f"the device's UMI ID has {len(value)} bytes, not 8")
+            self._device_id = self.session.device_id = UmiId(int.from_bytes(value, "little"))
+        return self._device_id
+
+    @property
+    def known_device_id(self) -> UmiId | None:
+        """Return the device's UMI ID if it has said it already."""
+        return self._device_id
+
+    def ping(self) -> None:
+        """Make sure that the device answers; raises as `Session.request` does."""
+        self.session.request(NoOperation())
+
+    def read(self, part: str | ObjectPart) -> ObjectValue:
+        """Read an object, or a part of it.
+
+        Args:
+            part: such as `umi.1.1.0.0`, `manufacturer-id/serial` or `profile-table[0:47]`.
+
+        Raises:
+            NotInDatasheetError: the datasheet has no such object, or its bank is not the device's.
+            PartialReadError: some elements of an array came, and then no more.
+            UmiError: as in `Session.request`.
+        """
+        part = self._resolve(part)
+        definition = self.catalogue.find(part.code)
+        if definition is None or not definition.kind.is_array:
+            return self._value(part, self._read_raw(part))
+        array = self.catalogue.type_of(part)
+        element_bytes = array.element.max_bytes if isinstance(array, Array) else array.max_bytes
+        result = read_array(self._read_raw, part, element_bytes, self._chunks.get(part.code))
+        if result.chunk_elements:
+            self._chunks[part.code] = result.chunk_elements
+        value = self._value(result.part, result.raw)
+        if result.failure:
+            raise PartialReadError(result.failure, value, part) from result.failure
+        return value
+
+    def write(self, part: str | ObjectPart, value: object, *, verify: bool = False) -> ObjectValue:
+        """Write an object, or a part of it; return what was written.
+
+        A write whose answer was lost is never repeated blindly: it is read back, and written again
+        only if it is found not to have run (protocol 2.3).
+
+        Args:
+            part: as in `read`.
+            value: bytes as they go over the wire, or a value as `read` gives it.
+            verify: read it back and compare.
+
+        Raises:
+            InputError: the value does not fit the object.
+            ReadBackError: what was read back differs.
+            OutcomeUnknownError: the answer was lost, and the object cannot be read back.
+            UmiError: as in `Session.request`.
+        """
+        part = self._resolve(part)
+        raw = value if isinstance(value, bytes) else self.catalogue.encode(part, value)
+        self._write_raw(part, raw)
+        if verify and (found := self.read(part).raw) != raw:
+            raise ReadBackError(
+                f"{part} was written and reads back differently: {_short(found)} for {_short(raw)}",
+                hint="another client may have written it, or the device changes what it takes",
+            )
+        return self._value(part, raw)
+
+    def access(self, part: str | ObjectPart) -> Access:
+        """Return who may read and write an object; raises as `Session.request` does."""
+        code = self._resolve(part).code
+        reply = self.session.request(GetObjectAccess(code=code))
+        return Access(code=code, read=reply.read_roles, write=reply.write_roles)
+
+    def set_access(
+        self,
+        part: str | ObjectPart,
+        *,
+        read: RoleSet | None = None,
+        write: RoleSet | None = None,
+    ) -> None:
+        """Set who may read and write an object; None leaves a role set as it is.
+
+        When an answer was lost the role sets are read back; raises as `write` does.
+        """
+        code = self._resolve(part).code
+        if read is not None:
+            set_read = SetObjectReadAccess(code=code, roles=read)
+            self._change(set_read, lambda: self.access(part).read == read)
+        if write is not None:
+            set_write = SetObjectWriteAccess(code=code, roles=write)
+            self._change(set_write, lambda: self.access(part).write == write)
+
+    def _resolve(self, part: str | ObjectPart) -> ObjectPart:
+        return self.catalogue.resolve(part) if isinstance(part, str) else part
+
+    def _value(self, part: ObjectPart, raw: bytes) -> ObjectValue:
+        return ObjectValue(
+            part=part,
+            name=self.catalogue.name_of(part),
+            raw=raw,
+            value=self.catalogue.decode(part, raw),
+        )
+
+    def _read_raw(self, part: ObjectPart) -> bytes:
+        if part.is_whole:
+            return self.session.request(ReadObject(code=part.code)).value
+        return self.session.request(ReadObjectPart(part=part)).value
+
+    def _write_raw(self, part: ObjectPart, raw: bytes) -> None:
+        command = (
+            WriteObject(code=part.code, value=raw)
+            if part.is_whole
+            else WriteObjectPart(part=part, value=raw)
+        )
+        self._change(command, lambda: self.read(part).raw == raw)
+
+    def _change(self, command: Command[Any], has_run: Callable[[], bool]) -> None:
+        """Send a command that changes the device; again only if it is found not to have run."""
+        for tries_left in reversed(range(CHANGE_TRIES)):
+            try:
+                self.session.request(command)
+            except OutcomeUnknownError as lost:
+                if _tell(has_run, lost):
+                    return
+                if not tries_left:
+                    raise
+            else:
+                return
+
+
+def _tell(has_run: Callable[[], bool], lost: OutcomeUnknownError) -> bool:
+    """Ask whether a command has run; `lost` goes on if that cannot be told."""
+    try:
+        return has_run()
+    except UmiError as error:
+        raise lost from error
+
+
+def _short(raw: bytes) -> str:
+    return raw.hex() if len(raw) <= 32 else f"{raw[:32].hex()}… ({len(raw)} bytes)"

@@ -1,0 +1,89 @@
+"""What of UMI is implemented, on what grounds, and where: the table that `umi spec` prints.
+
+Clauses are those of the protocol notes this package was written from. Marks: S, the public UMI
+overview names it; F, it was seen in the field; C, it is this project's own choice, because the
+specification is not public. Each comment that says
+`choice` stands in a module that a C row names here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["implemented", "planned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One mechanism of UMI."""
+
+    feature: str
+    """What it is."""
+    clause: str
+    """Section of the protocol notes."""
+    marks: str
+    """Its grounds: S, F, C, with / between."""
+    state: State
+    """Whether this version does it."""
+    where: str = ""
+    """The modules that do it, under umi_cli, with commas between."""
+
+
+def _done(feature: str, clause: str, marks: str, where: str) -> Feature:
+    return Feature(feature, clause, marks, "implemented", where)
+
+
+def _planned(feature: str, clause: str, marks: str) -> Feature:
+    return Feature(feature, clause, marks, "planned")
+
+
+FEATURES: tuple[Feature, ...] = (
+    _done("UMI code, UMI ID", "1", "S/F", "types"),
+    _done("datetime, role, role set", "1", "F", "types"),
+    _done("object part and its text", "1", "F", "types"),
+    _done("object part [:]/3 as elements 0 to 0xFFFF", "1", "F/C", "types"),
+    _done("frame header, types, link errors", "2.1", "F", "link.frame"),
+    _done("CRC", "2.2", "F", "link.crc"),
+    _done("exchange, addresses, sequences, RESYNC, busy", "2.3", "F", "link.connection"),
+    _done("sequence wraps from 15 to 1 inside one packet", "2.3", "C", "link.connection"),
+    _done("a repeated command is answered from store, executed once", "2.3", "C", "link.responder"),
+    _done("finding the next frame in a noisy stream", "2.3", "C", "link.stream"),
+    _done("fragment header, types, errors", "2.4", "F", "link.fragment"),
+    _done("how fragments alternate", "2.4", "C", "link.commander, link.responder, link.fragment"),
+    _done("application packet", "3.1", "F", "application.packet"),
+    _done("ERROR packet for what cannot be parsed", "3.1", "F/C", "application.codec"),
+    _done("packet types and payloads", "3.2", "F", "application.commands"),
+    _done("TUNNEL_DATA, TUNNEL_UMI answers", "3.2", "C", "application.commands"),
+    _done("certificate name, request, own chain", "3.2", "C", "application.security_commands"),
+    _done("EVENT_PUBLISH goes to all ones", "3.2", "C", "virtual.line"),
+    _done("TUNNEL_UMI to an absent device: UNAVAILABLE", "3.2", "C", "virtual.device"),
+    _done("WAIT and COMPLETE", "3.2", "F", "device.session"),
+    _done("result codes", "3.3", "F", "application.codes"),
+    _done("objects and datasheets", "4", "S/F", "objects.datasheet"),
+    _done("EI4 gas meter datasheet", "4", "F", "objects.datasheets"),
+    _done("events and their bits", "4", "F/C", "objects.datasheets"),
+    _done("strings padded with 0x00, order of ddhhmmss", "4", "C", "objects.value_types"),
+    _done("EI4 names, delivered role sets, optical characters", "4", "C", "objects.datasheets"),
+    _done(
+        "virtual meter's own objects, bank umi.255.0", "4", "C", "objects.catalogue, virtual.device"
+    ),
+    _done("signature record of scheme 0", "5", "F", "security.scheme0"),
+    _planned("signature records of scheme 2, ECDSA", "5", "F"),
+    _planned("signature records of scheme 1, CMAC", "5", "C"),
+    _planned("signature made before encryption", "5", "C"),
+    _done("roles, access role sets", "6.1", "F", "types"),
+    _done("who may set an object's access", "6.1", "C", "virtual.store"),
+    _planned("scheme 1 authentication", "6.2", "C"),
+    _planned("scheme 2 session, AES-128-GCM, counter", "6.3", "F"),
+    _planned("key confirmation", "6.3", "S"),
+    _planned("card-verifiable certificates, chains, aliases", "6.4", "F"),
+    _planned("authority bits, request, own chain, revocation", "6.4", "C"),
+    _planned("image encryption", "6.5", "S/C"),
+    _planned("image package and upload", "7", "C"),
+    _planned("UMI-opto: sign-on after EN 62056-21", "8", "S"),
+    _planned("UMI-opto: switch into UMI", "8", "C"),
+    _planned("UMI-spi: pins, levels", "9", "S"),
+    _planned("UMI-spi: handshake, power sequence", "9", "C"),
+    _planned("forwarding to the ports of a Host", "9", "S"),
+    _done("UMI over TCP", "10", "F", "transports.tcp"),
+)
+"""Every mechanism of the protocol notes, in their order."""

@@ -1,0 +1,108 @@
+"""Where a device is: the text of an address, taken apart (cli.md, Addresses)."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import parse_qsl
+
+from umi_cli.errors import InputError, NoSuchPortError
+
+KINDS = ("sim", "tcp", "tcp-listen", "serial")
+LATER = ("opto", "spi", "auto")
+_PORT = re.compile(r"(?P<rest>.*)/(?P<port>\d{1,2})")
+_SERIAL = re.compile(r"(?P<device>.+?)(?:@(?P<baud>\d+)(?:/(?P<port>\d{1,2}))?)?")
+_TCP = re.compile(r"(?:(?P<host>[^\[\]:/]+|\[[^\[\]]+\]):)?(?P<number>\d{1,5})")
+DEFAULT_BAUD = 9600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """An address, taken apart."""
+
+    text: str
+    """As the user wrote it."""
+    kind: str
+    """`sim`, `tcp`, `tcp-listen` or `serial`."""
+    target: str = ""
+    """State file, host or serial device; empty where there is none."""
+    number: int = 0
+    """TCP port or baud rate."""
+    port: int | None = None
+    """Link address of another port of the Host, 1..15; None is whoever answers."""
+    options: dict[str, str] = field(default_factory=dict)
+    """What stands behind `?`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse an address.
+
+        Raises:
+            InputError: it has no form that an address has.
+            NoSuchPortError: it belongs to a transport that this version does not have.
+        """
+        kind, colon, rest = text.strip().partition(":")
+        if _PORT.fullmatch(kind) and not colon:  # sim/2
+            kind, rest = kind.split("/", 1)[0], "/" + kind.split("/", 1)[1]
+        if kind in LATER:
+            raise NoSuchPortError(f"{kind}: addresses are not in this version of umi")
+        if kind not in KINDS:
+            raise InputError(
+                f"{text!r} is no address of a device",
+                hint="write sim, tcp:HOST:PORT, tcp-listen:PORT or serial:DEVICE@BAUD",
+            )
+        rest, _, query = rest.partition("?")
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        target, number, port = _PARSERS[kind](rest, text)
+        if port is not None and not 0 <= port <= 15:
+            raise InputError(f"{text!r}: a Host has the ports 1 to 15")
+        return cls(text=text, kind=kind, target=target, number=number, port=port, options=options)
+
+
+def _parse_sim(rest: str, text: str) -> tuple[str, int, int | None]:
+    if rest.startswith("/") and rest[1:].isdigit():
+        return "", 0, int(rest[1:])
+    return rest, 0, None
+
+
+def _parse_tcp(rest: str, text: str) -> tuple[str, int, int | None]:
+    address, port = _split_port(rest)
+    match = _TCP.fullmatch(address)
+    if match is None or not match["host"] or not 0 < int(match["number"]) < 1 << 16:
+        raise InputError(f"{text!r} names no host and port", hint="write tcp:HOST:PORT")
+    return match["host"].strip("[]"), int(match["number"]), port
+
+
+def _parse_listen(rest: str, text: str) -> tuple[str, int, int | None]:
+    address, port = _split_port(rest)
+    match = _TCP.fullmatch(address)
+    if match is None or int(match["number"]) >= 1 << 16:
+        raise InputError(
+            f"{text!r} names no port",
+            hint="write tcp-listen:PORT, or tcp-listen:0.0.0.0:PORT to be called from elsewhere",
+        )
+    # Callers from other hosts are let in only where the user says so.
+    return (match["host"] or "127.0.0.1").strip("[]"), int(match["number"]), port
+
+
+def _parse_serial(rest: str, text: str) -> tuple[str, int, int | None]:
+    match = _SERIAL.fullmatch(rest)
+    if match is None:
+        raise InputError(f"{text!r} names no device", hint="write serial:/dev/ttyUSB0@9600")
+    return (
+        match["device"],
+        int(match["baud"] or DEFAULT_BAUD),
+        int(match["port"]) if match["port"] else None,
+    )
+
+
+def _split_port(rest: str) -> tuple[str, int | None]:
+    match = _PORT.fullmatch(rest)
+    return (match["rest"], int(match["port"])) if match else (rest, None)
+
+
+_PARSERS = {
+    "sim": _parse_sim,
+    "tcp": _parse_tcp,
+    "tcp-listen": _parse_listen,
+    "serial": _parse_serial,
+}

@@ -1,0 +1,128 @@
+"""Which ports this host has: serial ports, SPI buses and GPIO chips; nothing is opened to send.
+
+SPI and GPIO are Linux's: their lists are empty elsewhere.
+"""
+
+import contextlib
+import os
+import re
+import struct
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+DEVICES = Path("/dev")
+_GPIO_GET_CHIPINFO = 0x8044_B401  # linux/gpio.h, _IOR(0xB4, 1, struct gpiochip_info)
+_CHIP_INFO = struct.Struct("=32s32sI")  # name, label, number of lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerialPort:
+    """A serial port."""
+
+    device: str
+    """What to open, `/dev/ttyUSB0` or `COM3`."""
+    stable: str | None
+    """A path that stays the same when the adapter is plugged in again."""
+    usb: str | None
+    """USB vendor and product, `0403:6001`."""
+    product: str | None
+    """What the adapter calls itself."""
+    serial: str | None
+    """The adapter's serial number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpiBus:
+    """A chip select of an SPI bus that programs may use."""
+
+    device: str
+    """What to open, `/dev/spidev0.0`."""
+    address: str
+    """As umi writes it, `spi:0.0`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpioChip:
+    """A chip with GPIO lines."""
+
+    device: str
+    """What to open, `/dev/gpiochip0`."""
+    label: str | None
+    """The chip's label; None if this user may not ask."""
+    lines: int | None
+    """How many lines it has; None if this user may not ask."""
+
+
+def serial_ports(devices: Path = DEVICES) -> list[SerialPort]:
+    """Return the serial ports that the operating system knows."""
+    from serial.tools import list_ports
+
+    stable = _stable_paths(devices / "serial" / "by-id")
+    return [
+        SerialPort(
+            device=port.device,
+            stable=stable.get(os.path.realpath(port.device)),
+            usb=None if port.vid is None else f"{port.vid:04x}:{port.pid or 0:04x}",
+            product=port.product or _description(port.description),
+            serial=port.serial_number,
+        )
+        for port in sorted(list_ports.comports(), key=lambda port: _natural(port.device))
+    ]
+
+
+def _description(text: str | None) -> str | None:
+    return None if text in (None, "", "n/a") else text
+
+
+def _stable_paths(directory: Path) -> dict[str, str]:
+    """Return the path by ID of each device, by the device's real path."""
+    with contextlib.suppress(OSError):
+        return {os.path.realpath(link): str(link) for link in sorted(directory.iterdir())}
+    return {}
+
+
+def spi_buses(devices: Path = DEVICES) -> list[SpiBus]:
+    """Return the SPI chip selects under `/dev/spidev*`."""
+    return [
+        SpiBus(device=str(path), address="spi:" + path.name.removeprefix("spidev"))
+        for path in _matching(devices, "spidev*")
+    ]
+
+
+def gpio_chips(devices: Path = DEVICES) -> list[GpioChip]:
+    """Return the GPIO chips under `/dev/gpiochip*`."""
+    chips = []
+    for path in _matching(devices, "gpiochip*"):
+        label, lines = _chip_info(path)
+        chips.append(GpioChip(device=str(path), label=label, lines=lines))
+    return chips
+
+
+def _matching(devices: Path, pattern: str) -> list[Path]:
+    return sorted(devices.glob(pattern), key=lambda path: _natural(path.name))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts ttyUSB10 after ttyUSB2."""
+    return [(int(piece or 0), text) for text, piece in re.findall(r"(\D*)(\d*)", name)]
+
+
+def _chip_info(path: Path) -> tuple[str | None, int | None]:
+    """Ask the kernel for a GPIO chip's label and number of lines."""
+    if sys.platform != "linux":
+        return None, None
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None, None
+    try:
+        info = fcntl.ioctl(descriptor, _GPIO_GET_CHIPINFO, bytes(_CHIP_INFO.size))
+    except OSError:
+        return None, None
+    finally:
+        os.close(descriptor)
+    _, label, lines = _CHIP_INFO.unpack(info)
+    return label.rstrip(b"\0").decode("utf-8", "replace"), lines

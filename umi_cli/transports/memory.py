@@ -1,0 +1,127 @@
+"""The in-process line: a virtual device at the other end of a function call.
+
+Its clock skips what would be waited for, so a lost answer costs no time at all.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Protocol, Self
+
+from umi_cli.errors import LostError
+from umi_cli.link.stream import DEFAULT_IDLE_GAP_S
+
+
+class Line(Protocol):
+    """The other end: bytes and time in, bytes out, no I/O."""
+
+    is_hung_up: bool
+
+    @property
+    def deadline(self) -> float | None:
+        """Return when `on_timer` wants to be called: seconds, monotonic."""
+        ...
+
+    def receive_data(self, data: bytes, now: float, utc: float) -> None:
+        """Take what was sent at once."""
+        ...
+
+    def on_timer(self, now: float, utc: float) -> None:
+        """Do what is due."""
+        ...
+
+    def data_to_send(self) -> list[bytes]:
+        """Return what arrives now, a chunk at a time."""
+        ...
+
+    def close(self) -> None:
+        """Forget the line."""
+        ...
+
+
+class SimulatedClock:
+    """The host's clock, and the waits that were skipped on top.
+
+    Args:
+        utc_s: the Unix time to begin with; the host's if None. With one the clock stands still
+            but for what is skipped, so that a run can be run again to the letter.
+    """
+
+    def __init__(self, utc_s: float | None = None) -> None:
+        self._skipped_s = 0.0
+        self._fixed_s = utc_s
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return self._skipped_s + (time.monotonic() if self._fixed_s is None else 0.0)
+
+    def utc(self) -> float:
+        """Return the Unix time in seconds."""
+        return self._skipped_s + (time.time() if self._fixed_s is None else self._fixed_s)
+
+    def skip_to(self, moment: float) -> None:
+        """Go on to a moment of the monotonic clock at once."""
+        self._skipped_s += max(0.0, moment - self.monotonic())
+
+
+class MemoryTransport:
+    """A port to a line in this process.
+
+    Args:
+        line: the other end.
+        clock: the time of both ends.
+        address: what the user called it.
+        on_close: called once when the port is closed.
+    """
+
+    timeout_s = 1.0
+    byte_time_s = 0.0
+    idle_gap_s = DEFAULT_IDLE_GAP_S
+
+    def __init__(
+        self,
+        line: Line,
+        *,
+        clock: SimulatedClock | None = None,
+        address: str = "sim",
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.address = address
+        self.clock = clock or SimulatedClock()
+        self._line = line
+        self._on_close = on_close
+        self._is_open = True
+
+    def send(self, data: bytes) -> None:
+        """Hand the bytes over; `LostError` if the line has hung up."""
+        self._check_line()
+        self._line.receive_data(data, self.clock.monotonic(), self.clock.utc())
+
+    def receive(self, deadline: float) -> bytes:
+        """Return what is there, skipping the wait for it; `LostError` if the line has hung up."""
+        while True:
+            if data := b"".join(self._line.data_to_send()):
+                return data
+            self._check_line()
+            due = self._line.deadline
+            if due is None or due >= deadline:
+                self.clock.skip_to(deadline)
+                return b""
+            self.clock.skip_to(due)
+            self._line.on_timer(self.clock.monotonic(), self.clock.utc())
+
+    def close(self) -> None:
+        """Close the port; twice is harmless."""
+        if self._is_open:
+            self._is_open = False
+            self._line.close()
+            self._on_close()
+
+    def _check_line(self) -> None:
+        if self._line.is_hung_up or not self._is_open:
+            raise LostError(f"{self.address} has hung up")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,79 @@
+"""What a virtual meter holds as it leaves the factory."""
+
+from collections.abc import Mapping
+
+from umi_cli.objects.catalogue import Catalogue
+from umi_cli.objects.definitions import ObjectDefinition
+from umi_cli.types import UmiId
+from umi_cli.virtual.memory import Memory, known_events
+from umi_cli.virtual.profile import LoadProfile
+from umi_cli.virtual.store import ObjectStore
+
+VALUES: Mapping[str, object] = {
+    "manufacturer-id": {
+        "model": "EISGMv0",
+        "manufacturer": "ELS",
+        "factory": "0025",
+        "serial": "31733978",
+    },
+    "active-software-version": {
+        "major": 1,
+        "minor": 4,
+        "bugfix": 2,
+        "slot": 0,
+        "crc": 0x5EFE,
+        "details": "umi-cli virtual meter",
+    },
+    "gsm-status": {
+        "subscriber_id": "234150000000001",
+        "modem_model": "virtual",
+        "provider": "loopback",
+        "local_ip": "127.0.0.1",
+        "rssi": 21,
+        "battery_voltage": 3600,
+    },
+    "wan-configuration": {
+        "primary_host": "head-end.example",
+        "inactive_timeout_ms": 30_000,
+        "session_timeout_ms": 600_000,
+        "primary_port": 4059,
+        "max_short_retries": 3,
+        "max_long_retries": 2,
+    },
+    "life-cycle": "provisioned",
+    "valve": "open",
+}
+"""By object name; members that are not named are zero."""
+
+
+VIRTUAL_METER_ID = UmiId(0x0023_7EFE_0000_0001)
+
+
+def new_memory(datasheet: str, umi_id: UmiId) -> Memory:
+    """Return the memory of a meter that has never run.
+
+    Args:
+        datasheet: name or file of the datasheet whose objects it has.
+        umi_id: who it is.
+
+    Raises:
+        InputError: the datasheet is unusable.
+    """
+    catalogue = Catalogue.load(datasheet)
+    store = ObjectStore(catalogue.objects)
+    for name, value in VALUES.items():
+        if definition := store.find(name):
+            store.values[definition.code] = _encode(definition, value)
+    return Memory(
+        umi_id=umi_id,
+        datasheet=datasheet,
+        store=store,
+        profile=LoadProfile(umi_id.value),
+        known_events=known_events(catalogue),
+    )
+
+
+def _encode(definition: ObjectDefinition, value: object) -> bytes:
+    if isinstance(value, Mapping):
+        value = {**definition.type.decode(bytes(definition.type.max_bytes)), **value}
+    return definition.type.encode(value, definition.name)

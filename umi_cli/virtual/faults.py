@@ -1,0 +1,136 @@
+"""What a bad line does to the bytes on it: seeded, so that every run can be run again.
+
+A chunk is what one side sent at once: a frame. Each fault has its own probability per chunk and
+direction; several may strike one chunk.
+"""
+
+import random
+from collections import Counter
+from dataclasses import dataclass, fields
+from enum import Enum
+
+from umi_cli.errors import InputError
+
+DELAY_S = (0.01, 3.0)  # up to longer than a client waits: some answers come too late
+OFF_S = (0.05, 4.0)  # how long the power stays away
+MAX_FLIPPED_BITS = 3
+MAX_NOISE_BYTES = 40
+
+
+class Cut(Enum):
+    """A fault that ends more than one chunk."""
+
+    HANG_UP = "hangup"
+    POWER = "power"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultRates:
+    """The probability of each fault, 0..1, per chunk."""
+
+    drop: float = 0.0
+    """The chunk never arrives."""
+    duplicate: float = 0.0
+    """It arrives twice, the second time late."""
+    delay: float = 0.0
+    """It arrives late, and later ones may overtake it."""
+    flip: float = 0.0
+    """One to three bits of it are turned over."""
+    truncate: float = 0.0
+    """Its end is missing."""
+    noise: float = 0.0
+    """Random bytes stand before, in or behind it."""
+    hangup: float = 0.0
+    """The connection ends."""
+    power: float = 0.0
+    """The meter loses power, and comes back after a while."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not 0 <= getattr(self, field.name) <= 1:
+                raise ValueError(f"{field.name} is a probability, 0 to 1")
+
+    @classmethod
+    def parse(cls, text: str) -> "FaultRates":
+        """Parse `drop:0.05,flip:0.01`; `all:0.05` stands for every kind.
+
+        Raises:
+            InputError: a kind is unknown, or a probability is none.
+        """
+        names = [field.name for field in fields(cls)]
+        rates: dict[str, float] = {}
+        for item in text.split(","):
+            name, _, number = item.strip().partition(":")
+            try:
+                rate = float(number)
+                cls(drop=rate)
+            except ValueError:
+                rate = -1
+            if rate < 0 or name not in (*names, "all"):
+                raise InputError(
+                    f"{item!r} is no fault",
+                    hint=f"write KIND:PROBABILITY between commas, of {', '.join(names)} or all",
+                )
+            rates |= dict.fromkeys(names, rate) if name == "all" else {name: rate}
+        return cls(**rates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """What became of a chunk."""
+
+    pieces: list[tuple[float, bytes]]
+    """When (seconds from now) what arrives."""
+    cut: Cut | None = None
+
+
+class FaultInjector:
+    """Lets chunks pass, or not. `counts` says how often each fault has struck.
+
+    Args:
+        rates: how likely each fault is.
+        seed: of the chance.
+    """
+
+    def __init__(self, rates: FaultRates, seed: int) -> None:
+        self._rates = rates
+        self._chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        self.counts: Counter[str] = Counter()
+
+    def off_s(self) -> float:
+        """Return how long the power stays away this time, in seconds."""
+        return self._chance.uniform(*OFF_S)
+
+    def pass_through(self, chunk: bytes) -> Passage:
+        """Return what becomes of a chunk."""
+        for cut in Cut:
+            if self._strikes(cut.value):
+                return Passage(pieces=[], cut=cut)
+        if self._strikes("drop"):
+            return Passage(pieces=[])
+        damaged = self._damage(chunk)
+        delay_s = self._late() if self._strikes("delay") else 0.0
+        pieces = [(delay_s, damaged)]
+        if self._strikes("duplicate"):
+            pieces.append((self._late(), damaged))
+        return Passage(pieces=pieces)
+
+    def _strikes(self, kind: str) -> bool:
+        strikes = bool(self._chance.random() < getattr(self._rates, kind))
+        self.counts[kind] += strikes
+        return strikes
+
+    def _late(self) -> float:
+        return self._chance.uniform(*DELAY_S)
+
+    def _damage(self, chunk: bytes) -> bytes:
+        data = bytearray(chunk)
+        if self._strikes("flip"):
+            for _ in range(self._chance.randint(1, MAX_FLIPPED_BITS)):
+                data[self._chance.randrange(len(data))] ^= 1 << self._chance.randrange(8)
+        if self._strikes("truncate"):
+            del data[self._chance.randrange(len(data)) :]
+        if self._strikes("noise"):
+            place = self._chance.randint(0, len(data))
+            data[place:place] = self._chance.randbytes(self._chance.randint(1, MAX_NOISE_BYTES))
+        return bytes(data)

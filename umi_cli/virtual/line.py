@@ -1,0 +1,160 @@
+"""One line of a virtual meter: its end of the link, and what the line does to the bytes.
+
+No I/O and no clock: whoever serves the line hands over bytes and the time.
+"""
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+
+from umi_cli.application.commands import EventPublish
+from umi_cli.application.packet import Envelope, Message
+from umi_cli.link.connection import LinkConnection
+from umi_cli.link.events import (
+    CommandReceived,
+    Event,
+    ExchangeFailed,
+    LinkAddresses,
+    LinkSettings,
+)
+from umi_cli.link.frame import HOST_ADDRESS, LinkErrorCode
+from umi_cli.types import UNKNOWN_DEVICE
+from umi_cli.virtual.device import VirtualMeter
+from umi_cli.virtual.faults import Cut, FaultInjector, FaultRates
+
+READER_ADDRESS = 5  # given to a commander without one, as in the captured frame
+
+_Delivery = Callable[[bytes, float], None]
+
+
+class MeterLine:
+    """A line of a virtual meter.
+
+    Args:
+        meter: what is at the end of it; it may have many lines.
+        name: unique among the meter's lines.
+        faults: what the line does to the bytes; nothing if None.
+    """
+
+    def __init__(self, meter: VirtualMeter, name: str, faults: FaultInjector | None = None) -> None:
+        self.is_hung_up = False
+        self._meter = meter
+        self._faults = faults or FaultInjector(FaultRates(), 0)
+        self._power_losses = meter.power_losses
+        self._in_transit: list[tuple[float, int, _Delivery, bytes]] = []
+        self._order = count()
+        self._outbox: list[bytes] = []
+        self._publish_queue: list[EventPublish] = []
+        self._transaction = 0
+        self._peer = meter.new_peer(name)
+        self._link = LinkConnection(
+            LinkSettings(accepts_commands=True),
+            LinkAddresses(own=HOST_ADDRESS, peer=READER_ADDRESS),
+        )
+        meter.memory.events.subscribers.append(self._on_event)
+
+    @property
+    def deadline(self) -> float | None:
+        """Return when `on_timer` wants to be called: seconds, monotonic."""
+        times = [self._link.deadline, self._in_transit[0][0] if self._in_transit else None]
+        if self._peer.deferred and self._peer.deferred.answer is None:
+            times.append(self._peer.deferred.due)
+        return min((time for time in times if time is not None), default=None)
+
+    def receive_data(self, data: bytes, now: float, utc: float) -> None:
+        """Take what the reader sent at once."""
+        self.on_timer(now, utc)
+        self._send_through(data, self._arrive, now)
+        self._settle(now)
+
+    def on_timer(self, now: float, utc: float) -> None:
+        """Do what is due at `now` (monotonic seconds; `utc` is the host's Unix time)."""
+        self._meter.advance(now, utc)
+        if self._power_losses != self._meter.power_losses:
+            self._start_over()
+        while self._in_transit and self._in_transit[0][0] <= now:
+            at, _, deliver, data = heapq.heappop(self._in_transit)
+            deliver(data, at)
+        if not self._meter.is_off(now):
+            self._on_events(self._link.on_timer(now), now)
+        self._settle(now)
+
+    def data_to_send(self) -> list[bytes]:
+        """Return what the reader receives now, a chunk at a time."""
+        chunks, self._outbox = self._outbox, []
+        return chunks
+
+    def close(self) -> None:
+        """Forget the line: the reader is gone."""
+        self._meter.memory.events.subscribers.remove(self._on_event)
+        self._meter.forget(self._peer)
+
+    def _send_through(self, data: bytes, deliver: _Delivery, now: float) -> None:
+        passage = self._faults.pass_through(data)
+        if passage.cut is Cut.HANG_UP:
+            self.is_hung_up = True
+        elif passage.cut is Cut.POWER:
+            self._meter.lose_power(now + self._faults.off_s())
+            self._start_over()
+        for delay_s, piece in passage.pieces:
+            if delay_s:
+                entry = (now + delay_s, next(self._order), deliver, piece)
+                heapq.heappush(self._in_transit, entry)
+            else:
+                deliver(piece, now)
+
+    def _arrive(self, data: bytes, now: float) -> None:
+        if data and not self._meter.is_off(now):
+            self._on_events(self._link.receive_data(data, now), now)
+
+    def _leave(self, data: bytes, now: float) -> None:
+        if data:
+            self._outbox.append(data)
+
+    def _settle(self, now: float) -> None:
+        """Publish what is due, and put on the line what the link has to send."""
+        if self._publish_queue and self._link.is_idle:
+            self._link.command(self._published(self._publish_queue.pop(0)), now)
+        for frame in self._link.frames_to_send():
+            self._send_through(frame, self._leave, now)
+
+    def _on_events(self, events: list[Event], now: float) -> None:
+        for event in events:
+            if isinstance(event, CommandReceived):
+                self._on_command(event.packet, now)
+            elif isinstance(event, ExchangeFailed):
+                self._peer.subscribed_events = 0  # nobody takes what is published
+
+    def _on_command(self, packet: bytes, now: float) -> None:
+        answer = self._meter.execute(self._peer, packet, now)
+        if answer.packet is not None:
+            self._link.respond(answer.packet, is_busy=answer.is_busy)
+        elif answer.is_busy:
+            self._link.refuse(LinkErrorCode.BUSY)
+        else:
+            self._link.ignore()
+
+    def _on_event(self, number: int, now_s: int) -> None:
+        if self._peer.subscribed_events >> number & 1:
+            self._publish_queue.append(
+                EventPublish(events=1 << number, timestamp_s=now_s, milliseconds=0)
+            )
+
+    def _published(self, event: EventPublish) -> bytes:
+        self._transaction = (self._transaction + 1) & 0xFFFF
+        message = Message(
+            transaction=self._transaction,
+            created_s=event.timestamp_s,
+            packet_type=event.TYPE,
+            payload=event.encode(),
+        )
+        # choice: to all ones, for a subscriber's UMI ID may be an alias
+        envelope = Envelope(source=self._meter.memory.umi_id, destination=UNKNOWN_DEVICE)
+        return envelope.encode() + message.encode()
+
+    def _start_over(self) -> None:
+        """Begin anew after a power cut: whatever was under way is gone."""
+        self._power_losses = self._meter.power_losses
+        self._peer = self._meter.new_peer(self._peer.line)
+        self._publish_queue.clear()
+        self._link.reset()

@@ -1,0 +1,142 @@
+"""What makes the objects of a virtual meter live: its clock, profile, event log and valve."""
+
+from struct import Struct
+
+from umi_cli import wire
+from umi_cli.application.codes import ResultCode
+from umi_cli.types import EPOCH_UNIX_S, MAX_DATETIME_S
+from umi_cli.virtual.event_log import EventNumber, encode_records
+from umi_cli.virtual.memory import Memory
+from umi_cli.virtual.profile import INTERVAL_S
+from umi_cli.virtual.refusal import Refusal
+
+UNIT_CODE = 2  # 0.01 m³
+METER_UID_BASE = 10**12
+PROFILE_RECORD_BYTES = 12
+
+_PROFILE_STATUS = Struct("<IIHIHHQ")
+_CLOCK = Struct("<IIHH")
+_CLOCK_CONTROL = Struct("<IHH")
+_PROFILE_CONTROL = Struct("<II")
+_EVENT_CONTROL = Struct("<III")
+_EVENT_STATUS = Struct("<IIHHIII")
+
+
+class Metering:
+    """The working part of a virtual meter.
+
+    Args:
+        memory: what survives a power cut.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._utc = 0.0
+        self._provide()
+        self._hook()
+
+    @property
+    def now_s(self) -> int:
+        """Return the meter's time as a UMI datetime."""
+        now_s = int(self._utc + self._memory.clock_offset_s) - EPOCH_UNIX_S
+        return min(max(now_s, 1), MAX_DATETIME_S)
+
+    def advance(self, utc: float) -> None:
+        """Let the meter's time pass until the host's Unix time is `utc`."""
+        self._utc = utc
+        memory = self._memory
+        memory.profile.advance(self.now_s)
+        if memory.is_new:
+            memory.is_new = False
+            memory.synced_s = self.now_s
+            memory.events.add(EventNumber.RESTART, self.now_s)
+
+    def _provide(self) -> None:
+        store = self._memory.store
+        store.provide("umi-id", lambda: self._memory.umi_id.encode())
+        store.provide("metrology-clock", self._clock)
+        store.provide("profile-status", self._profile_status)
+        store.provide("profile-table", lambda: self._memory.profile.since(self._profile_start_s))
+        store.provide("event-status", self._event_status)
+        store.provide("event-table", lambda: encode_records(self._events()))
+
+    def _hook(self) -> None:
+        store = self._memory.store
+        store.on_write("clock-control", self._set_clock)
+        store.on_write("event-control", self._acknowledge)
+        store.on_write("valve", self._move_valve)
+        if wan := store.find("wan-configuration"):
+            event = wire.u32(wan.code.value) + wire.u16(ResultCode.OK)
+            number = EventNumber.CONFIGURATION_UPDATE
+            store.on_write(wan.name, lambda _: self._memory.events.add(number, self.now_s, event))
+
+    def _value(self, name: str) -> bytes:
+        definition = self._memory.store.find(name)
+        return self._memory.store.values[definition.code] if definition else b""
+
+    @property
+    def _profile_start_s(self) -> int:
+        return int.from_bytes(self._value("profile-control")[:4], "little")
+
+    @property
+    def _event_start_s(self) -> int:
+        return int.from_bytes(self._value("event-control")[:4], "little")
+
+    def _events(self) -> list[tuple[int, int, bytes]]:
+        return self._memory.events.since(self._event_start_s)
+
+    def _clock(self) -> bytes:
+        return _CLOCK.pack(self.now_s, self._memory.synced_s, 0, 0)
+
+    def _profile_status(self) -> bytes:
+        table = self._memory.profile.since(self._profile_start_s)
+        first_s = int.from_bytes(table[4:8], "little")
+        executed_s = self.now_s - self.now_s % INTERVAL_S
+        return _PROFILE_STATUS.pack(
+            self._profile_start_s,
+            executed_s,
+            len(table) // PROFILE_RECORD_BYTES,
+            first_s,
+            UNIT_CODE,
+            0,
+            METER_UID_BASE + self._factory_and_serial,
+        )
+
+    @property
+    def _factory_and_serial(self) -> int:
+        """Return both as one decimal number; 0 where they are no digits."""
+        digits = self._value("manufacturer-id")[11:23]
+        return int(digits) if digits.isdigit() else 0
+
+    def _event_status(self) -> bytes:
+        records = self._events()
+        first_s, latest_s = (records[0][1], records[-1][1]) if records else (0, 0)
+        return _EVENT_STATUS.pack(
+            self._event_start_s,
+            latest_s,
+            len(records),
+            0,
+            first_s,
+            latest_s,
+            self._memory.events.active,
+        )
+
+    def _set_clock(self, raw: bytes) -> None:
+        new_s, _, _ = _CLOCK_CONTROL.unpack(raw)
+        if new_s == 0:
+            raise Refusal(ResultCode.INVALID_VALUE)
+        change_s = new_s - self.now_s
+        self._memory.clock_offset_s += change_s
+        self._memory.synced_s = self.now_s
+        self._memory.profile.set_clock(self.now_s)
+        self._memory.events.add(
+            EventNumber.CLOCK_SET, self.now_s, change_s.to_bytes(8, "little", signed=True)[:4]
+        )
+
+    def _acknowledge(self, raw: bytes) -> None:
+        _, _, acknowledged = _EVENT_CONTROL.unpack(raw)
+        self._memory.events.active &= ~acknowledged
+
+    def _move_valve(self, raw: bytes) -> None:
+        number = EventNumber.VALVE_RELEASED if raw[0] else EventNumber.VALVE_CLOSED
+        self._memory.events.add(number, self.now_s)

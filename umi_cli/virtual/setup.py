@@ -1,0 +1,151 @@
+"""How a virtual meter is put together from what its user asks for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from umi_cli.application.packet import MAX_PACKET_BYTES
+from umi_cli.errors import InputError
+from umi_cli.types import EPOCH_UNIX_S, Role, UmiCode, UmiId, parse_datetime
+from umi_cli.virtual.delivered import VIRTUAL_METER_ID, new_memory
+from umi_cli.virtual.device import MeterSettings, VirtualMeter
+from umi_cli.virtual.faults import FaultInjector, FaultRates
+from umi_cli.virtual.line import MeterLine
+from umi_cli.virtual.memory import Memory, load_memory
+from umi_cli.virtual.state import StateFile
+
+DEFAULT_DATASHEET = "ei4"
+MIN_PACKET_BYTES = 128  # shorter ones hold no reply at all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimOptions:
+    """What a user may say of a virtual meter."""
+
+    state: Path | None = None
+    """Where it remembers; None: it forgets everything at the end."""
+    datasheet: str | None = None
+    """Name or file; what the state says, or `ei4`, if None."""
+    faults: FaultRates = field(default_factory=FaultRates)
+    seed: int = 0
+    """Of the faults."""
+    guest_role: Role = Role.GUEST
+    time_s: int | None = None
+    """Its clock at the start, as a UMI datetime; the host's, or what the state says, if None."""
+    defer_ms: Mapping[UmiCode, int] = field(default_factory=dict)
+    max_packet_bytes: int = MAX_PACKET_BYTES
+    umi_id: UmiId | None = None
+    """What the state says, or the virtual meter's, if None."""
+
+    @classmethod
+    def from_query(cls, state: str, query: Mapping[str, str]) -> "SimOptions":
+        """Read the options of a `sim:` address.
+
+        Raises:
+            InputError: an option is unknown, or has no value of its kind.
+        """
+        unknown = set(query) - set(_PARSERS)
+        if unknown:
+            raise InputError(
+                f"the virtual meter has no option {', '.join(sorted(unknown))}",
+                hint=f"its options are {', '.join(sorted(_PARSERS))}",
+            )
+        values: dict[str, Any] = {
+            _PARSERS[name][0]: _PARSERS[name][1](text) for name, text in query.items()
+        }
+        return cls(state=Path(state) if state else None, **values)
+
+
+class Simulation:
+    """A virtual meter with its state file and its lines.
+
+    Args:
+        options: what the user asks for.
+        utc: the host's Unix time now.
+
+    Raises:
+        InputError: the datasheet or the state file is unusable.
+        PortBusyError: the state file is in use.
+    """
+
+    def __init__(self, options: SimOptions, utc: float) -> None:
+        self.injectors: list[FaultInjector] = []
+        self._options = options
+        self._file = StateFile(options.state) if options.state else None
+        try:
+            memory = self._remember()
+        except InputError:
+            self.close()
+            raise
+        if options.time_s is not None:
+            memory.clock_offset_s = options.time_s + EPOCH_UNIX_S - utc
+        settings = MeterSettings(
+            guest_role=options.guest_role,
+            defer_ms=options.defer_ms,
+            max_packet_bytes=options.max_packet_bytes,
+        )
+        self.meter = VirtualMeter(settings, memory, self.save)
+
+    def new_line(self, name: str) -> MeterLine:
+        """Return a new line to the meter, with the faults that the user asked for."""
+        # Each line has its own chance, so that others do not change what happens on it.
+        injector = FaultInjector(self._options.faults, self._options.seed + len(self.injectors))
+        self.injectors.append(injector)
+        return MeterLine(self.meter, name, injector)
+
+    def save(self) -> None:
+        """Write what the meter remembers to its state file, if it has one."""
+        if self._file:
+            self._file.save(self.meter.memory.dump())
+
+    def close(self) -> None:
+        """Save, and let go of the state file."""
+        if self._file:
+            if hasattr(self, "meter"):
+                self.save()
+            self._file.close()
+            self._file = None
+
+    def _remember(self) -> Memory:
+        options = self._options
+        text = self._file.load() if self._file else None
+        if text is not None:
+            memory = load_memory(text, str(options.state), options.datasheet)
+            memory.umi_id = options.umi_id or memory.umi_id
+            return memory
+        return new_memory(
+            options.datasheet or DEFAULT_DATASHEET, options.umi_id or VIRTUAL_METER_ID
+        )
+
+
+def parse_defer(text: str) -> dict[UmiCode, int]:
+    """Parse `umi.255.0.0.32:500`, a code and milliseconds, several between commas."""
+    result = {}
+    for item in text.split(","):
+        code, _, milliseconds = item.rpartition(":")
+        result[UmiCode.parse(code)] = parse_number("defer", 0, 3_600_000)(milliseconds)
+    return result
+
+
+def parse_number(name: str, lowest: int, highest: int) -> Callable[[str], int]:
+    """Return a parser for a whole number within limits."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not lowest <= int(text) <= highest:
+            raise InputError(f"{name} takes a number of {lowest} to {highest}, not {text!r}")
+        return int(text)
+
+    return parse
+
+
+_PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
+    "datasheet": ("datasheet", str),
+    "fault": ("faults", FaultRates.parse),
+    "seed": ("seed", parse_number("seed", 0, 2**63)),
+    "as": ("guest_role", Role.parse),
+    "time": ("time_s", parse_datetime),
+    "defer": ("defer_ms", parse_defer),
+    "max-packet": ("max_packet_bytes", parse_number("max-packet", MIN_PACKET_BYTES, 65_536)),
+    "umi-id": ("umi_id", UmiId.parse),
+}
