@@ -32,6 +32,8 @@ class Faults:
     late: float = 0.0
     latest_s: float = HALF_A_ROUND_S
     """A late frame takes up to that much longer, and others overtake it."""
+    keeps_order: bool = False
+    """Whether a late frame holds up those behind it, as on a serial line or in TCP."""
     crosses_resync: bool = False
     """Whether a frame from before a RESYNC may still arrive after it."""
 
@@ -57,6 +59,7 @@ class Line:
     faults: Faults
     on_the_way: list[tuple[float, int, bytes]] = field(default_factory=list)
     numbers: "count[int]" = field(default_factory=count)
+    last_arrival_s: float = 0.0
 
     def send(self, frame: bytes, now: float) -> None:
         chance, faults = self.random.random, self.faults
@@ -66,8 +69,11 @@ class Line:
             delay_s = LATENCY_S
             if chance() < faults.late:
                 delay_s += chance() * faults.latest_s
+            arrival_s = now + delay_s
+            if faults.keeps_order:
+                arrival_s = self.last_arrival_s = max(arrival_s, self.last_arrival_s)
             sent = self._flip(frame) if chance() < faults.flip else frame
-            heapq.heappush(self.on_the_way, (now + delay_s, next(self.numbers), sent))
+            heapq.heappush(self.on_the_way, (arrival_s, next(self.numbers), sent))
 
     def _flip(self, frame: bytes) -> bytes:
         number = int.from_bytes(frame, "big")
@@ -143,6 +149,7 @@ class Joined:
 
     def settle(self) -> None:
         """Let everything that is on the way arrive."""
+        self._send()
         while self.to_meter.on_the_way or self.to_reader.on_the_way:
             assert not self.step()
 

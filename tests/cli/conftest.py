@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from umi_cli.cli.main import run
+
 ROOT = Path(__file__).resolve().parents[2]
 UMI = [sys.executable, "-bb", "-W", "error", "-m", "umi_cli"]
 TIME_LIMIT_S = 60
@@ -83,6 +85,13 @@ def run_umi(*args: str, input: str | None = None, env: Mapping[str, str] | None 
         check=False,
     )
     return Outcome(process.returncode, process.stdout, process.stderr)
+
+
+def call_umi(capsys: pytest.CaptureFixture[str], *args: str) -> Outcome:
+    """Run `umi` in this process, which is ten times as fast, where streams do not matter."""
+    code = run(args)
+    out, err = capsys.readouterr()
+    return Outcome(code, out, err)
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def test_unknown_profile_lists_the_known(config: Path, name: str) -> None:
 def test_wrong_variable_is_named() -> None:
     outcome = run_umi("spec", env={"UMI_TIMEOUT": "soon"})
     assert outcome.exit == 2
-    assert outcome.stderr.startswith("umi: UMI_TIMEOUT: 'soon' is not a valid float")
+    assert outcome.stderr.startswith("umi: UMI_TIMEOUT: 'soon' is no number of seconds")
 
 
 def test_profile_reaches_the_commands(config: Path) -> None:

@@ -19,8 +19,10 @@ TIMEOUT_S = 2.0
 SHORT, LONG = b"command", bytes(range(250))
 
 
-def reader(**settings: int) -> LinkConnection:
-    return LinkConnection(LinkSettings(timeout_s=TIMEOUT_S, **settings))
+def reader(attempts: int = 3, limit_bytes: int = 65_536) -> LinkConnection:
+    return LinkConnection(
+        LinkSettings(timeout_s=TIMEOUT_S, attempts=attempts, limit_bytes=limit_bytes)
+    )
 
 
 def sent(link: LinkConnection) -> Frame:
@@ -62,9 +64,11 @@ def piece(sequence: int, kind: FragmentType, data: int = 0, chunk: bytes = b"x")
     return meter_frame(sequence, FrameType.FRAGMENT, fragment(kind, data, chunk))
 
 
-def commanded(packet: bytes = SHORT, **settings: int) -> LinkConnection:
+def commanded(
+    packet: bytes = SHORT, *, attempts: int = 3, limit_bytes: int = 65_536
+) -> LinkConnection:
     """Return a reader that has re-synced and sent the first frame of the packet."""
-    link = reader(**settings)
+    link = reader(attempts, limit_bytes)
     link.command(packet, 0.0)
     link.frames_to_send()
     assert link.receive_data(meter_frame(0, FrameType.RESYNC_RESPONSE), 0.0) == []

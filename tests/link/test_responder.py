@@ -262,9 +262,9 @@ def test_a_long_response_goes_on_at_each_next_and_ends_with_ack() -> None:
         frames += tell(link, reply(sequence, FragmentType.NEXT))
     assert [frame.sequence for frame in frames] == [5, 6, 7, 8]
     assert [frame.payload for frame in frames] == split(LONG)
-    assert not link.is_idle
+    idle = [link.is_idle]
     assert tell(link, reply(8, FragmentType.ACK)) == []
-    assert link.is_idle
+    assert [*idle, link.is_idle] == [False, True]
     command(link, 9)
 
 

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from umi_cli.types import ObjectPart, RoleSet
 
 
-@group(examples="umi -p sim access show manufacturer-id\numi access set valve --write service")
+EXAMPLES = """\
+umi -p "sim:?as=service" access show valve
+umi -p "sim:?as=manufacturer" access set valve --write service
+"""
+
+
+@group(examples=EXAMPLES)
 def access() -> None:
     """Show and set who may read and write an object."""
 
 
-@access.command(examples="umi -p sim access show manufacturer-id")
+@access.command(examples=EXAMPLES.splitlines()[0])
 @click.argument("part", metavar="PART")
 @pass_app
 def show(app: App, part: str) -> None:
@@ -31,9 +37,7 @@ def show(app: App, part: str) -> None:
     app.emit(record)
 
 
-@access.command(
-    "set", examples="umi -p sim access set valve --read all --write service,manufacturer"
-)
+@access.command("set", examples=EXAMPLES.splitlines()[1])
 @click.argument("part", metavar="PART")
 @click.option("--read", "read_roles", type=ROLE_SET, metavar="ROLES", help="Who may read it")
 @click.option("--write", "write_roles", type=ROLE_SET, metavar="ROLES", help="Who may write it")

@@ -2,29 +2,31 @@
 
 import contextlib
 import os
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from umi_cli.cli import params
 from umi_cli.cli.failure import Failure
 from umi_cli.cli.report import Report
-from umi_cli.cli.settings import Settings, settle
 from umi_cli.errors import InputError, RefusedError, UmiError
-from umi_cli.output.progress import Progress
-from umi_cli.output.render import Format, View
+from umi_cli.output import streams
 
 if TYPE_CHECKING:
+    from umi_cli.cli.settings import Settings
     from umi_cli.device.meter import Meter
     from umi_cli.objects.catalogue import Catalogue
+    from umi_cli.output.progress import Progress
+    from umi_cli.output.render import Format, View
+    from umi_cli.types import ObjectPart
 
-
-_DOCUMENTS: tuple[Format, ...] = ("json", "events")
-_TEXTS: tuple[Format, ...] = ("table", "csv", "raw")
+R = TypeVar("R")
+_DOCUMENTS: "tuple[Format, ...]" = ("json", "events")
+_TEXTS: "tuple[Format, ...]" = ("table", "csv", "raw")
 
 
 class App:
@@ -45,9 +47,11 @@ class App:
         self.report = Report(self._ahead or _form_of(environment), clock=time.monotonic)
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """Return what holds, by command line, environment and profile."""
         if self._settings is None:
+            from umi_cli.cli.settings import settle
+
             self._settings = settle(self.given, self._environment)
         return self._settings
 
@@ -60,12 +64,13 @@ class App:
         """Settle what holds for a command, whose options are all known now."""
         self.report.command = command
         self.report.form = self.settings.form
-        if self.settings.verbose:
-            _log_to_stderr(self.settings.verbose)
 
     @contextlib.contextmanager
-    def connect(self) -> "Iterator[Meter]":
+    def connect(self, *, is_secret: bool = False) -> "Iterator[Meter]":
         """Open the device that `--port` names.
+
+        Args:
+            is_secret: a secret goes over the line, so `-v` shows no bytes.
 
         Raises:
             UmiError: there is none, or it cannot be reached.
@@ -82,6 +87,7 @@ class App:
             timeout_s=settings.timeout_s,
             retries=settings.retries,
             dry_run=settings.dry_run,
+            observer=(_show_length if is_secret else _show_bytes) if settings.verbose else None,
         ) as meter:
             try:
                 yield meter
@@ -109,13 +115,22 @@ class App:
             self._catalogue = Catalogue.load(self.settings.datasheet)
         return self._catalogue
 
-    def emit(self, data: Any, view: View | None = None) -> None:
+    def is_secret(self, *parts: "ObjectPart") -> bool:
+        """Tell whether the datasheet calls the value of any of these objects secret."""
+        found = [self.catalogue.find(part.code) for part in parts]
+        return any(definition.secret for definition in found if definition)
+
+    def emit(self, data: Any, view: "View | None" = None) -> None:
         """Give the result: `data` for JSON, `view` for people (None: a plain view of the data)."""
         self.report.emit(data, view)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Print an event, under `--events`."""
         self.report.event(kind, **fields)
+
+    def announce(self, kind: str, **fields: Any) -> None:
+        """Print a line of JSON at once, in every form of output: what a program waits for."""
+        self.report.announce(kind, **fields)
 
     def warn(self, message: str) -> None:
         """Warn of something that did not stop the command."""
@@ -125,7 +140,7 @@ class App:
         """Say something that is good to know, on stderr."""
         self.report.note(message)
 
-    def progress(self, label: str, total: int, unit: str = "B") -> Progress:
+    def progress(self, label: str, total: int, unit: str = "B") -> "Progress":
         """Return what to tell the progress of long work to."""
         return self.report.progress(label, total, unit)
 
@@ -138,21 +153,22 @@ class App:
     def show(self, command: str, data: Any, text: str) -> None:
         """Give help or the version, which come before any command begins."""
         self.report.command = command or None
-        self.report.emit(data, View(blocks=(text,)))
+        self.report.show(data, text)
 
     def finish(self, failure: Failure | None) -> None:
         """End the run with the document, or with what went wrong."""
-        if self._settings is None and self._ahead is None:
+        if failure and self._settings is None and self._ahead is None:
             with contextlib.suppress(UmiError):  # the profile may ask for JSON
                 self.report.form = self.settings.form
         self.report.finish(failure)
 
 
-pass_app = click.make_pass_decorator(App)
-"""Give a command its `App` as first argument."""
+def pass_app(function: Callable[..., R]) -> Callable[..., R]:
+    """Give a command its `App` as first argument."""
+    return click.make_pass_decorator(App)(function)
 
 
-def form_ahead(argv: Sequence[str]) -> Format | None:
+def form_ahead(argv: Sequence[str]) -> "Format | None":
     """Return the form of output that the arguments ask for, before they are parsed."""
     options = argv[: argv.index("--")] if "--" in argv else argv
     for form in _DOCUMENTS:
@@ -163,7 +179,7 @@ def form_ahead(argv: Sequence[str]) -> Format | None:
     return next((form for form in _TEXTS if form in after + joined), None)
 
 
-def _form_of(environment: Mapping[str, str]) -> Format:
+def _form_of(environment: Mapping[str, str]) -> "Format":
     for form in _DOCUMENTS:
         value = environment.get(f"UMI_{form.upper()}", "").strip().lower()
         if value not in ("", "0", "false", "no", "n", "f", "off"):
@@ -171,7 +187,7 @@ def _form_of(environment: Mapping[str, str]) -> Format:
     return "table"
 
 
-def _address(settings: Settings) -> str:
+def _address(settings: "Settings") -> str:
     """Return where the device is, if this version can go there as it was asked to."""
     if settings.scheme:
         raise InputError(
@@ -191,9 +207,17 @@ def _address(settings: Settings) -> str:
     return settings.port
 
 
-def _log_to_stderr(verbose: int) -> None:
-    import logging  # 15 ms that only -v needs
+def _show_bytes(direction: str, data: bytes) -> None:
+    """Log a piece of bytes to stderr."""
+    from umi_cli.output.hexdump import hexdump
 
-    level = logging.DEBUG if verbose > 1 else logging.INFO
-    form = "%(asctime)s %(name)s: %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=level, format=form)
+    _show_length(direction, data)
+    streams.say(hexdump(data, indent="  "))
+
+
+def _show_length(direction: str, data: bytes) -> None:
+    """Log how long a piece of bytes is, where the bytes may hold a secret."""
+    from umi_cli.output.render import timestamp
+
+    moment = timestamp(datetime.now(UTC), timespec="milliseconds")
+    streams.say(f"{moment} {direction} {len(data)} bytes")

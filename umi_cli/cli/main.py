@@ -64,6 +64,9 @@ def run(argv: Sequence[str]) -> int:
             return BROKEN_PIPE
         streams.say(f"{PROGRAM}: {error}")
         return INTERNAL
+    except (KeyboardInterrupt, Terminated) as error:  # a second one, while the first is reported
+        streams.abandon()
+        return Failure.of(error).exit
     return failure.exit if failure else 0
 
 

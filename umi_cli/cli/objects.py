@@ -44,7 +44,7 @@ def objects(app: App, parts: tuple[str, ...], probe: bool, with_events: bool) ->
     wanted = [_definition(catalogue, part) for part in parts] or list(catalogue.objects)
     records = [definitions.object_record(definition) for definition in wanted]
     if probe:
-        with app.connect() as meter:
+        with app.connect(is_secret=any(definition.secret for definition in wanted)) as meter:
             for definition, record in zip(wanted, records, strict=True):
                 record["exists"] = exists(meter, definition)
     data: dict[str, Any] = {"datasheet": catalogue.datasheet.name, "objects": records}

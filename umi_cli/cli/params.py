@@ -1,12 +1,15 @@
 """The options and argument types that commands share, each declared once."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from umi_cli.errors import InputError
+
+MAX_TIMEOUT_S = 3600  # a longer wait for one link answer is a mistake in the unit
+MAX_RETRIES = 100
 
 if TYPE_CHECKING:
     from umi_cli.types import Role, RoleSet, UmiId
@@ -16,65 +19,83 @@ else:
     ParamType = click.ParamType  # generic in new versions of click only
 
 
-class UmiIdType(ParamType):
-    """A UMI ID, as 16 hex digits or decimal."""
+class Parsed(ParamType):
+    """A type of argument that a function makes of its text.
 
-    name = "umi-id"
+    Args:
+        name: the type, in one word.
+        parse: returns the value, or raises `InputError`.
+    """
 
-    def convert(self, value: Any, param: object, ctx: object) -> "UmiId":
-        """Return the UMI ID; `InputError` if the text is none."""
-        from umi_cli.types import UmiId
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
 
-        return value if isinstance(value, UmiId) else UmiId.parse(str(value))
-
-
-class RoleType(ParamType):
-    """A role, by name or number."""
-
-    name = "role"
-
-    def convert(self, value: Any, param: object, ctx: object) -> "Role":
-        """Return the role; `InputError` if there is none of that name."""
-        from umi_cli.types import Role
-
-        return value if isinstance(value, Role) else Role.parse(str(value))
-
-
-class RoleSetType(ParamType):
-    """Roles between commas, `all` or `none`."""
-
-    name = "roles"
-
-    def convert(self, value: Any, param: object, ctx: object) -> "RoleSet":
-        """Return the role set; `InputError` if a role is unknown."""
-        from umi_cli.types import RoleSet
-
-        return value if isinstance(value, RoleSet) else RoleSet.parse(str(value))
+    def convert(self, value: Any, param: click.Parameter | None, ctx: object) -> Any:
+        """Return the value of a text; `InputError` names the option."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except InputError as error:
+            if not isinstance(param, click.Option):
+                raise
+            raise InputError(f"{max(param.opts, key=len)}: {error}", hint=error.hint) from error
 
 
-class BytesType(ParamType):
-    """Bytes: in hex, from a file (hex or binary), or `-` for stdin."""
+def _umi_id(text: str) -> "UmiId":
+    from umi_cli.types import UmiId
 
-    name = "bytes"
-
-    def convert(self, value: Any, param: object, ctx: object) -> bytes:
-        """Return the bytes; `InputError` if they are neither hex nor a readable file."""
-        from umi_cli.cli.sources import read_bytes
-
-        return value if isinstance(value, bytes) else read_bytes(str(value))
+    return UmiId.parse(text)
 
 
-UMI_ID = UmiIdType()
-ROLE = RoleType()
-ROLE_SET = RoleSetType()
-BYTES = BytesType()
+def _role(text: str) -> "Role":
+    from umi_cli.types import Role
+
+    return Role.parse(text)
+
+
+def _role_set(text: str) -> "RoleSet":
+    from umi_cli.types import RoleSet
+
+    return RoleSet.parse(text)
+
+
+def _bytes(text: str) -> bytes:
+    from umi_cli.cli.sources import read_bytes
+
+    return read_bytes(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MAX_TIMEOUT_S:
+        raise InputError(f"{text!r} is no number of seconds above 0 and up to {MAX_TIMEOUT_S}")
+    return seconds
+
+
+def _retries(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= MAX_RETRIES):
+        raise InputError(f"{text!r} is no number from 0 to {MAX_RETRIES}")
+    return int(text)
+
+
+UMI_ID = Parsed("umi-id", _umi_id)
+ROLE = Parsed("role", _role)
+ROLE_SET = Parsed("roles", _role_set)
+BYTES = Parsed("bytes", _bytes)
+"""Bytes in hex, of a file (hex or binary), or of stdin (`-`)."""
+SECONDS = Parsed("seconds", _seconds)
+RETRIES = Parsed("retries", _retries)
 
 
 class GlobalOption(click.Option):
     """An option of `umi` itself that every command takes as well; the later one wins."""
 
     def __init__(self, *declarations: str, **attributes: Any) -> None:
-        attributes.setdefault("is_flag", False)
         super().__init__(declarations, expose_value=False, callback=_collect, **attributes)
 
     @property
@@ -95,6 +116,9 @@ class GlobalOption(click.Option):
 def _collect(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Keep an option that stands on the command line, whichever command it follows."""
     is_given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+    if is_given and isinstance(value, str) and value.startswith("--"):
+        # click takes `--port --json` for an address; no address, name or path begins like that
+        raise click.UsageError(f"option {param.opts[-1]!r} requires an argument", ctx)
     if is_given and isinstance(param, GlobalOption) and ctx.obj is not None:
         ctx.obj.given[param.key] = value
 
@@ -111,13 +135,13 @@ GLOBAL_OPTIONS: tuple[GlobalOption, ...] = (
     GlobalOption("--umi-id", type=UMI_ID, metavar="ID", help="Own UMI ID; default: a reader's"),
     GlobalOption(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=SECONDS,
         metavar="SECONDS",
         help="How long to wait for each link answer",
     ),
     GlobalOption(
         "--retries",
-        type=click.IntRange(min=0, max=100),
+        type=RETRIES,
         metavar="N",
         help="How often a link frame is repeated; default: 2",
     ),

@@ -33,7 +33,7 @@ def read(app: App, parts: tuple[str, ...]) -> None:
     wanted = [app.catalogue.resolve(text) for text in parts]
     found: list[ObjectValue] = []
     try:
-        with app.connect() as meter:
+        with app.connect(is_secret=app.is_secret(*wanted)) as meter:
             for part in wanted:
                 found.append(meter.read(part))
     except UmiError as error:

@@ -17,10 +17,13 @@ class Entry:
 
 
 COMMANDS: dict[str, Entry] = {
+    "info": Entry("umi_cli.cli.info:info", "Show who a device is, what it runs, and its security."),
     "read": Entry("umi_cli.cli.read:read", "Read objects, members and elements."),
     "write": Entry("umi_cli.cli.write:write", "Write an object, a member or elements."),
     "objects": Entry("umi_cli.cli.objects:objects", "List the objects of the datasheet."),
     "access": Entry("umi_cli.cli.access:access", "Show and set who may read and write an object."),
+    "decode": Entry("umi_cli.cli.decode:decode", "Explain frames and packets; needs no device."),
+    "sim": Entry("umi_cli.cli.sim:sim", "Serve the virtual meter."),
     "ports": Entry("umi_cli.cli.ports:ports", "List the ports of this host; nothing is sent."),
     "spec": Entry("umi_cli.cli.spec:spec", "Say what of UMI is implemented, and on what grounds."),
 }

@@ -7,13 +7,15 @@ prints; `--events` prints each event at once and the document as the last of the
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from umi_cli import __version__
 from umi_cli.cli.failure import Failure
 from umi_cli.output import streams
-from umi_cli.output.progress import Bar, Lines, Progress, Silence
-from umi_cli.output.render import Format, View, json_line, timestamp, view_lines
+
+if TYPE_CHECKING:
+    from umi_cli.output.progress import Progress
+    from umi_cli.output.render import Format, View
 
 SCHEMA = "umi/1"
 
@@ -29,7 +31,7 @@ class Report:
 
     def __init__(
         self,
-        form: Format,
+        form: "Format",
         *,
         clock: Callable[[], float],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -40,6 +42,7 @@ class Report:
         self.device: object = None
         self.data: Any = None
         self.warnings: list[str] = []
+        self.is_announced = False
         self._clock, self._now = clock, now
         self._start_s = clock()
         self._events = 0
@@ -49,7 +52,7 @@ class Report:
         """Tell whether the result is shown as it comes, and not gathered in a document."""
         return self.form not in ("json", "events")
 
-    def emit(self, data: Any, view: View | None = None) -> None:
+    def emit(self, data: Any, view: "View | None" = None) -> None:
         """Give the result.
 
         Args:
@@ -58,17 +61,36 @@ class Report:
         """
         self.data = data
         if self.is_for_people:
+            from umi_cli.output.render import View, view_lines
+
             for line in view_lines(view or View.of(data), self.form):
                 streams.write(line)
             streams.write("", flush=True)
 
+    def show(self, data: Any, text: str) -> None:
+        """Give a text, such as help, whatever the form for people."""
+        self.data = data
+        if self.is_for_people:
+            streams.write(text + "\n", flush=True)
+
+    def announce(self, kind: str, **fields: Any) -> None:
+        """Print a line of JSON at once, in every form: what a program waits for.
+
+        It is then the one document of `--json`, unless something goes wrong.
+        """
+        self.is_announced = True
+        if self.form == "events":
+            self.event(kind, **fields)
+        else:
+            self._write_line({"type": kind, **fields})
+
     def event(self, kind: str, **fields: Any) -> None:
         """Print an event, under `--events`."""
         if self.form == "events":
-            moment = timestamp(self._now(), timespec="milliseconds")
-            line = json_line({"type": kind, "seq": self._events, "ts": moment, **fields})
-            self._events += 1
-            streams.write(line, flush=True)
+            moment = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            number = self._events
+            self._events += 1  # first, so that a signal in between repeats no number
+            self._write_line({"type": kind, "seq": number, "ts": moment, **fields})
 
     def warn(self, message: str) -> None:
         """Warn of something that did not stop the command."""
@@ -83,7 +105,7 @@ class Report:
         if self.is_for_people:
             streams.say(message)
 
-    def progress(self, label: str, total: int, unit: str) -> Progress:
+    def progress(self, label: str, total: int, unit: str) -> "Progress":
         """Return what to tell the progress of long work to.
 
         Args:
@@ -91,6 +113,8 @@ class Report:
             total: how many units there are to do.
             unit: what is counted, such as `B`.
         """
+        from umi_cli.output.progress import Bar, Lines, Silence
+
         if self.form == "events":
             return _EventProgress(self, label, total, unit)
         if self.form == "json" or sys.stderr is None:
@@ -101,8 +125,8 @@ class Report:
 
     def finish(self, failure: Failure | None) -> None:
         """End the run: print the document, or say on stderr what went wrong."""
-        if self.form == "json":
-            streams.write(json_line(self._document(failure)))
+        if self.form == "json" and not self.is_announced:
+            self._write_line(self._document(failure))
         elif self.form == "events":
             self.event("result", exit=failure.exit if failure else 0, **self._document(failure))
         elif failure:
@@ -110,6 +134,11 @@ class Report:
             if failure.hint:
                 streams.say(streams.paint("hint: ", "bold", sys.stderr) + failure.hint)
         streams.write("", flush=True)
+
+    def _write_line(self, record: dict[str, Any]) -> None:
+        from umi_cli.output.render import json_line
+
+        streams.write(json_line(record), flush=True)
 
     def _document(self, failure: Failure | None) -> dict[str, Any]:
         meta = {

@@ -201,7 +201,7 @@ def _convert(option: GlobalOption, value: Any, place: str) -> Any:
         raise InputError(f"{place} is not a value for --{option.key}")
     try:
         text: Any = value if isinstance(value, bool) else str(value)
-        return option.type.convert(text, option, None)
+        return option.type.convert(text, None, None)
     except (click.UsageError, InputError) as error:
         reason = error.message if isinstance(error, click.UsageError) else str(error)
         hint = getattr(error, "hint", "")

@@ -62,7 +62,7 @@ def read_text(source: str) -> str:
     try:
         return _content("-").decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
-        raise InputError("stdin holds no UTF-8 text", hint="give bytes as hex:…") from error
+        raise InputError("stdin holds no UTF-8 text", hint="give bytes as hex:00ff") from error
 
 
 def _short(text: str) -> str:

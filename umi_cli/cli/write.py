@@ -40,13 +40,16 @@ def write(app: App, part_text: str, value_text: str, verify: bool) -> None:
     raw = encoded(app.catalogue, part, value_text)
     shown = Part.of(app.catalogue, part, raw, decoded(app.catalogue, part, raw))
     written = not app.settings.dry_run
-    with app.connect() as meter:
+    with app.connect(is_secret=app.is_secret(part)) as meter:
         if written:
             meter.write(part, raw, verify=verify)
         else:
             _prove(app, meter, part)
     record = {**shown.record, "written": written, "verified": written and verify}
-    app.emit(record, View(blocks=(_sentence(shown, written=written, verified=verify),), raw=[raw]))
+    app.emit(
+        record,
+        View(blocks=(_sentence(shown, written=written, verified=verify),), raw=[shown.shown_raw]),
+    )
 
 
 def encoded(catalogue: "Catalogue", part: "ObjectPart", text: str) -> bytes:

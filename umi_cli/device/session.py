@@ -34,7 +34,7 @@ from umi_cli.link.frame import LinkErrorCode
 from umi_cli.security.scheme import Scheme
 from umi_cli.security.scheme0 import Scheme0
 from umi_cli.transports.base import Transport
-from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UNKNOWN_DEVICE, UmiId
+from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UNKNOWN_DEVICE, Role, UmiId
 
 R = TypeVar("R", bound=Payload)
 
@@ -108,6 +108,16 @@ class Session:
                 byte_time_s=transport.byte_time_s,
             )
         )
+
+    @property
+    def scheme_number(self) -> int:
+        """Return the security scheme that packets are sealed under."""
+        return self._scheme.number
+
+    @property
+    def role(self) -> Role:
+        """Return the role we act in; without authentication everyone is guest (protocol 6.1)."""
+        return Role.GUEST
 
     def request(self, command: Command[R]) -> R:
         """Send a command and return its reply.

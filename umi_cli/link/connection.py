@@ -108,6 +108,8 @@ class LinkConnection:
 
     def _on_frame(self, frame: Frame, now: float) -> list[Event]:
         if self._commander.expects(frame) and frame.version == VERSION:
+            if frame.frame_type == FrameType.RESYNC_RESPONSE:
+                self._responder.drop()  # the peer's sequences start over with ours
             return self._commander.on_frame(frame, now)
         if not self.settings.accepts_commands:
             return []

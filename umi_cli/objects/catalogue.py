@@ -76,6 +76,10 @@ class Catalogue:
         """Return what is known of an object; None if nothing is."""
         return self._objects.get(code)
 
+    def has(self, name: str) -> bool:
+        """Tell whether there is an object of that name."""
+        return normal(name) in self._names
+
     def event(self, number: int) -> Event | None:
         """Return what is known of an event; None if nothing is."""
         return self._events.get(number)

@@ -56,6 +56,11 @@ class Part:
         return self.name or str(self.part)
 
     @property
+    def shown_raw(self) -> bytes:
+        """Return the bytes that may be shown: none of a secret."""
+        return b"" if self.is_secret else self.raw
+
+    @property
     def record(self) -> dict[str, Any]:
         """Return the record of `--json`."""
         shown = (None, None) if self.is_secret else (self.raw, to_json(self.value))
@@ -76,7 +81,7 @@ def view_of(parts: Sequence[Part]) -> View:
     return View(
         blocks=_blocks(parts),
         csv=_csv(parts),
-        raw=[b"" if part.is_secret else part.raw for part in parts],
+        raw=[part.shown_raw for part in parts],
     )
 
 

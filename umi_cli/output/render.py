@@ -4,6 +4,7 @@ A command hands over its data (what `--json` prints) and a `View` (what people a
 see); everything here turns those into lines and leaves the writing to its caller.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from umi_cli.types import RoleSet
 
 Format = Literal["table", "csv", "raw", "json", "events"]
 """The forms of output; the first three are for `-o`."""
+
+_CSV_SPECIAL = re.compile(r'[",\r\n]')
 
 BLOCK_ROWS = 500  # rows whose widths are measured together, so that a long table can stream
 MAX_JSON_INTEGER = 1 << 53  # past it, a reader that keeps numbers as doubles loses digits
@@ -150,13 +153,13 @@ def _block_lines(blocks: Iterable[Table | str]) -> Iterator[str]:
 
 def csv_lines(table: Table) -> Iterator[str]:
     """Return the lines of a table as CSV with a header."""
-    import csv
-    import io
-
     for row in chain([table.columns], table.rows):
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(["" if c is None else cell(c) for c in row])
-        yield line.getvalue()
+        yield ",".join("" if item is None else _quoted(cell(item)) for item in row) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Return a field as RFC 4180 has it; csv.writer leaves a carriage return bare."""
+    return '"' + text.replace('"', '""') + '"' if _CSV_SPECIAL.search(text) else text
 
 
 def table_lines(table: Table) -> Iterator[str]:

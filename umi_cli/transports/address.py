@@ -64,24 +64,30 @@ def _parse_sim(rest: str, text: str) -> tuple[str, int, int | None]:
     return rest, 0, None
 
 
+def parse_host_and_port(text: str) -> tuple[str, int]:
+    """Parse `HOST:PORT`, `[IPV6]:PORT`, or a port alone on this host; port 0 is any free one.
+
+    Raises:
+        InputError: it has another form, or the port is past 65535.
+    """
+    match = _TCP.fullmatch(text)
+    if match is None or int(match["number"]) >= 1 << 16:
+        raise InputError(f"{text!r} is no host and port", hint="write 127.0.0.1:4059")
+    # Callers from other hosts are let in only where the user says so.
+    return (match["host"] or "127.0.0.1").strip("[]"), int(match["number"])
+
+
 def _parse_tcp(rest: str, text: str) -> tuple[str, int, int | None]:
     address, port = _split_port(rest)
-    match = _TCP.fullmatch(address)
-    if match is None or not match["host"] or not 0 < int(match["number"]) < 1 << 16:
+    host, number = parse_host_and_port(address)
+    if ":" not in address or number == 0:
         raise InputError(f"{text!r} names no host and port", hint="write tcp:HOST:PORT")
-    return match["host"].strip("[]"), int(match["number"]), port
+    return host, number, port
 
 
 def _parse_listen(rest: str, text: str) -> tuple[str, int, int | None]:
     address, port = _split_port(rest)
-    match = _TCP.fullmatch(address)
-    if match is None or int(match["number"]) >= 1 << 16:
-        raise InputError(
-            f"{text!r} names no port",
-            hint="write tcp-listen:PORT, or tcp-listen:0.0.0.0:PORT to be called from elsewhere",
-        )
-    # Callers from other hosts are let in only where the user says so.
-    return (match["host"] or "127.0.0.1").strip("[]"), int(match["number"]), port
+    return *parse_host_and_port(address), port
 
 
 def _parse_serial(rest: str, text: str) -> tuple[str, int, int | None]:

@@ -1,5 +1,6 @@
 """How a virtual meter is put together from what its user asks for."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +94,13 @@ class Simulation:
         injector = FaultInjector(self._options.faults, self._options.seed + len(self.injectors))
         self.injectors.append(injector)
         return MeterLine(self.meter, name, injector)
+
+    @property
+    def summary(self) -> str:
+        """Return how many lines there were, and which faults struck how often."""
+        counts: Counter[str] = sum((each.counts for each in self.injectors), Counter())
+        struck = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()) if count)
+        return f"{len(self.injectors)} lines were served; faults injected: {struck or 'none'}"
 
     def save(self) -> None:
         """Write what the meter remembers to its state file, if it has one."""

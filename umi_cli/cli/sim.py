@@ -1,0 +1,75 @@
+"""`umi sim`: serve the virtual meter, so that other programs can talk to it."""
+
+from pathlib import Path
+
+import click
+
+from umi_cli.cli.base import command
+from umi_cli.cli.context import App, pass_app
+from umi_cli.errors import InputError
+
+EXAMPLES = """\
+umi sim --tcp 127.0.0.1:0
+umi sim --pty /tmp/meter --state bench.json
+umi sim --tcp 127.0.0.1:4059 --fault drop:0.05,flip:0.01 --seed 7
+"""
+
+
+@command(examples=EXAMPLES)
+@click.option(
+    "--tcp", metavar="HOST:PORT", multiple=True, help="Take readers on TCP; port 0 is any free one"
+)
+@click.option("--call", metavar="HOST:PORT", multiple=True, help="Call a reader that listens")
+@click.option(
+    "--pty",
+    metavar="LINK",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Serve on a pseudo-terminal of that name",
+)
+@click.option("--state", metavar="FILE", default="", help="Remember in a file; else it is new")
+@click.option("--fault", metavar="SPEC", help="KIND:PROBABILITY,... or all:PROBABILITY")
+@click.option("--seed", metavar="N", help="Of the faults; default: 0")
+@click.option("--as", metavar="ROLE", help="Role of a peer without authentication (bench only)")
+@click.option("--time", metavar="TIME", help="Its clock at the start, RFC 3339; default: now")
+@click.option("--defer", metavar="CODE:MS,...", help="Work that long on an object, answering WAIT")
+@click.option("--max-packet", metavar="BYTES", help="Longest response; default: 65536")
+@click.option("--meter-id", "umi_id", metavar="ID", help="UMI ID of the meter")
+@pass_app
+def sim(
+    app: App,
+    /,
+    tcp: tuple[str, ...],
+    call: tuple[str, ...],
+    pty: tuple[Path, ...],
+    state: str,
+    **options: str | None,
+) -> None:
+    """Serve the virtual meter.
+
+    Prints one line of JSON when it serves, with the addresses to reach it at. Ctrl-C ends it.
+    """
+    import time
+
+    from umi_cli.transports.address import parse_host_and_port
+    from umi_cli.virtual.serve import Server
+    from umi_cli.virtual.setup import SimOptions, Simulation
+
+    if not tcp + call + pty:
+        raise InputError(
+            "there is nothing to serve on", hint="give --tcp 127.0.0.1:0 or --pty LINK"
+        )
+    query = {name.replace("_", "-"): text for name, text in options.items() if text is not None}
+    if "datasheet" in app.given:
+        query["datasheet"] = app.settings.datasheet
+    simulation = Simulation(SimOptions.from_query(state, query), time.time())
+    try:
+        with Server(simulation) as server:
+            addresses = [server.listen(*parse_host_and_port(text)) for text in tcp]
+            addresses += [server.open_terminal(link) for link in pty]
+            addresses += [server.call(*parse_host_and_port(text)) for text in call]
+            app.announce("listening", addresses=addresses)
+            server.run()
+    finally:
+        simulation.close()
+        app.note(simulation.summary)

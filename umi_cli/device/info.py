@@ -1,0 +1,72 @@
+"""Who a device is, what it runs, its clock, its security: what one screen says (cli.md, info)."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from umi_cli.device.meter import Meter
+from umi_cli.errors import RefusedError
+from umi_cli.objects.values import Value
+from umi_cli.types import EPOCH, UmiId
+
+SECTIONS = {
+    "identity": "manufacturer-id",
+    "software": "active-software-version",
+    "clock": "metrology-clock",
+    "profile": "profile-status",
+    "events": "event-status",
+    "life_cycle": "life-cycle",
+}
+"""What is read, by its name in the result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """What a device says of itself; what it refused to say is in `refused`."""
+
+    device_id: UmiId | None
+    objects: dict[str, Value] = field(default_factory=dict)
+    """The value of each section that the device let us read."""
+    refused: dict[str, RefusedError] = field(default_factory=dict)
+    """Why not, of each that it did not."""
+    host_time: datetime
+    clock_difference_s: int | None
+    """What the device's clock is ahead of the host's."""
+    scheme: int
+    role: str
+    addresses: tuple[int, int]
+    """Our link address, and the device's."""
+
+
+def read_info(meter: Meter) -> Info:
+    """Ask a device for everything that is on one screen.
+
+    Raises:
+        UmiError: it does not answer. What it refuses is no error.
+    """
+    device_id = meter.device_id
+    objects: dict[str, Value] = {}
+    refused: dict[str, RefusedError] = {}
+    for section, name in SECTIONS.items():
+        if not meter.catalogue.has(name):
+            continue
+        try:
+            objects[section] = meter.read(name).value
+        except RefusedError as error:
+            refused[section] = error
+    host_time = EPOCH + timedelta(seconds=meter.session.utc_s())
+    addresses = meter.session.link.addresses
+    return Info(
+        device_id=device_id,
+        objects=objects,
+        refused=refused,
+        host_time=host_time,
+        clock_difference_s=_difference_s(objects.get("clock"), host_time),
+        scheme=meter.session.scheme_number,
+        role=meter.session.role.label,
+        addresses=(addresses.own, addresses.peer),
+    )
+
+
+def _difference_s(clock: Value, host_time: datetime) -> int | None:
+    now = clock.get("now") if isinstance(clock, dict) else None
+    return round((now - host_time).total_seconds()) if isinstance(now, datetime) else None

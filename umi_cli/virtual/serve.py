@@ -1,0 +1,239 @@
+"""How a virtual meter is served on TCP and pseudo-terminals: the only file here that opens a port.
+
+One thread waits for all of them at once. Only lines that wait for something are asked for the
+time, so hundreds of idle readers cost nothing.
+"""
+
+import os
+import selectors
+import socket
+import time
+import tty
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from umi_cli.errors import InputError, NoSuchPortError, PortBusyError
+from umi_cli.virtual.line import MeterLine
+from umi_cli.virtual.setup import Simulation
+
+CHUNK_BYTES = 65_536
+MAX_UNSENT_BYTES = 1 << 20  # a reader that takes nothing is hung up on
+BACKLOG = 512
+
+
+class _Channel:
+    """A line and the file descriptor it is served on."""
+
+    def __init__(self, line: MeterLine, port: socket.socket | int, address: str) -> None:
+        self.line = line
+        self.port = port
+        self.address = address
+        self.unsent = bytearray()
+
+    @property
+    def is_terminal(self) -> bool:
+        return isinstance(self.port, int)
+
+    def read(self) -> bytes:
+        """Return what is there; nothing once the reader is gone."""
+        if isinstance(self.port, int):
+            return os.read(self.port, CHUNK_BYTES)
+        with suppress(ConnectionError):
+            return self.port.recv(CHUNK_BYTES)
+        return b""
+
+    def write(self) -> None:
+        """Send what can be sent without waiting; `ConnectionError` if the reader is gone."""
+        with suppress(BlockingIOError):
+            while self.unsent:
+                sent = (
+                    os.write(self.port, self.unsent)
+                    if isinstance(self.port, int)
+                    else self.port.send(self.unsent)
+                )
+                del self.unsent[:sent]
+
+    def close(self) -> None:
+        self.line.close()
+        if isinstance(self.port, int):
+            os.close(self.port)
+        else:
+            self.port.close()
+
+
+class Server:
+    """Serves a virtual meter until it is told to stop.
+
+    Args:
+        simulation: the meter; the server does not close it.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._selector = selectors.DefaultSelector()
+        self._listeners: list[socket.socket] = []
+        self._channels: set[_Channel] = set()
+        self._timed: set[_Channel] = set()
+        self._links: list[Path] = []
+        self._slaves: list[int] = []
+        self._names = 0
+        self._wakeup, self._waker = socket.socketpair()
+        self._is_stopping = False
+        self._selector.register(self._wakeup, selectors.EVENT_READ, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def listen(self, host: str, port: int) -> str:
+        """Take readers on a TCP port (0: any that is free); return the address.
+
+        Raises:
+            PortBusyError: the port is in use, or cannot be used.
+        """
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        except OSError as error:
+            raise PortBusyError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        listener.setblocking(False)
+        self._listeners.append(listener)
+        self._selector.register(listener, selectors.EVENT_READ, listener)
+        number = listener.getsockname()[1]
+        return f"tcp:[{host}]:{number}" if ":" in host else f"tcp:{host}:{number}"
+
+    def call(self, host: str, port: int) -> str:
+        """Call a reader that listens, as a meter with a modem does; return the address.
+
+        Raises:
+            NoSuchPortError: nobody listens there.
+        """
+        try:
+            connection = socket.create_connection((host, port), timeout=10)
+        except OSError as error:
+            raise NoSuchPortError(f"nobody listens on {host}:{port}: {error.strerror}") from error
+        self._add_connection(connection)
+        return f"tcp:{host}:{port}"
+
+    def open_terminal(self, link: Path) -> str:
+        """Serve on a pseudo-terminal, found under the name `link`; return the address.
+
+        Raises:
+            InputError: the name is taken by a file, or cannot be made.
+        """
+        master, slave = os.openpty()
+        tty.setraw(slave)  # it stays open: a reader may come and go
+        self._slaves.append(slave)
+        os.set_blocking(master, False)
+        self._add(_Channel(self._new_line(), master, str(link)), master)
+        try:
+            if link.is_symlink():
+                link.unlink()  # left behind by a run that was killed
+            link.symlink_to(os.ttyname(slave))
+        except OSError as error:
+            raise InputError(f"cannot make the link {link}: {error.strerror}") from error
+        self._links.append(link)
+        return f"serial:{link}"
+
+    def run(self) -> None:
+        """Serve until `stop` is called."""
+        while not self._is_stopping:
+            for key, mask in self._selector.select(self._timeout_s()):
+                self._on_ready(key.data, mask)
+            self._on_timers()
+
+    def stop(self) -> None:
+        """Have `run` return; may be called from another thread."""
+        self._is_stopping = True
+        self._waker.send(b"\x00")
+
+    def close(self) -> None:
+        """Hang up, and take the links away."""
+        for link in self._links:
+            link.unlink(missing_ok=True)
+        for channel in list(self._channels):
+            self._drop(channel)
+        for listener in self._listeners:
+            listener.close()
+        for slave in self._slaves:
+            os.close(slave)
+        self._slaves.clear()
+        self._selector.close()
+        self._wakeup.close()
+        self._waker.close()
+
+    def _timeout_s(self) -> float | None:
+        due = [at for each in self._timed if (at := each.line.deadline) is not None]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _on_ready(self, target: socket.socket | _Channel | None, mask: int) -> None:
+        if isinstance(target, _Channel):
+            self._on_channel(target, mask)
+        elif target is not None:
+            with suppress(BlockingIOError, ConnectionError):
+                self._add_connection(target.accept()[0])
+
+    def _add_connection(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._add(_Channel(self._new_line(), connection, "tcp"), connection)
+
+    def _new_line(self) -> MeterLine:
+        self._names += 1
+        return self._simulation.new_line(f"line {self._names}")
+
+    def _add(self, channel: _Channel, port: Any) -> None:
+        self._channels.add(channel)
+        self._selector.register(port, selectors.EVENT_READ, channel)
+
+    def _on_channel(self, channel: _Channel, mask: int) -> None:
+        if mask & selectors.EVENT_READ:
+            data = channel.read()
+            if not data:
+                self._drop(channel)
+                return
+            self._tend(channel, lambda now, utc: channel.line.receive_data(data, now, utc))
+        else:
+            self._send(channel)
+
+    def _on_timers(self) -> None:
+        now = time.monotonic()
+        for channel in list(self._timed):
+            due = channel.line.deadline
+            if due is not None and due <= now:
+                self._tend(channel, channel.line.on_timer)
+
+    def _tend(self, channel: _Channel, act: Callable[[float, float], None]) -> None:
+        """Let a line do something, and send what comes of it."""
+        line = channel.line
+        act(time.monotonic(), time.time())
+        channel.unsent += b"".join(line.data_to_send())
+        (self._timed.discard if line.deadline is None else self._timed.add)(channel)
+        if line.is_hung_up and not channel.is_terminal:
+            self._drop(channel)
+            return
+        line.is_hung_up = False  # a cable that was pulled is in again
+        self._send(channel)
+
+    def _send(self, channel: _Channel) -> None:
+        try:
+            channel.write()
+        except OSError:
+            self._drop(channel)
+            return
+        if len(channel.unsent) > MAX_UNSENT_BYTES:
+            self._drop(channel)
+            return
+        waits = selectors.EVENT_WRITE if channel.unsent else 0
+        self._selector.modify(channel.port, selectors.EVENT_READ | waits, channel)
+
+    def _drop(self, channel: _Channel) -> None:
+        if channel in self._channels:
+            self._channels.discard(channel)
+            self._timed.discard(channel)
+            self._selector.unregister(channel.port)
+            channel.close()
