@@ -3,14 +3,18 @@
 (The module is not called `connect`, for then it would hide the function of that name in `umi_cli`.)
 """
 
+import math
+
 from umi_cli.device.meter import Meter
 from umi_cli.device.session import Observer, Session
+from umi_cli.errors import InputError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.transports.address import Address
 from umi_cli.transports.base import Transport
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UmiId
 
 DEFAULT_RETRIES = 2
+MAX_WAIT_S = 86_400.0  # of any wait: a day
 
 
 def connect(
@@ -35,16 +39,20 @@ def connect(
         datasheet: name or file of what is known of its objects.
         umi_id: our own.
         timeout_s: how long the device may take to answer a frame; by transport if None.
-        retries: how often a frame is repeated before the exchange fails.
+        retries: how often a frame is repeated before the exchange fails, 0 or more.
         dry_run: refuse to send what changes the device.
         observer: told every piece of bytes, `"out"` or `"in"`.
 
     Raises:
-        InputError: the address or the datasheet cannot be understood.
+        InputError: the address, the datasheet or a number cannot be understood.
         NoSuchPortError, PortBusyError, PortPermissionError: the port does not open.
         NoAnswerError: the host does not answer, or nobody called.
     """
     parsed = Address.parse(address)
+    if retries < 0:
+        raise InputError(f"a frame cannot be repeated {retries} times")
+    if timeout_s is not None:
+        _check_wait_s(timeout_s)
     catalogue = Catalogue.load(datasheet)
     transport = open_transport(parsed)
     session = Session(
@@ -72,9 +80,22 @@ def open_transport(address: Address) -> Transport:
     if address.kind == "tcp":
         return tcp.call(address.target, address.number, address.text)
     wait = address.options.get("wait")
-    return tcp.wait_for_call(
-        address.target, address.number, address.text, float(wait) if wait else None
-    )
+    wait_s = None if wait is None else _parse_wait_s(wait)
+    return tcp.wait_for_call(address.target, address.number, address.text, wait_s)
+
+
+def _parse_wait_s(text: str) -> float:
+    try:
+        wait_s = float(text)
+    except ValueError:
+        wait_s = math.nan
+    return _check_wait_s(wait_s, text)
+
+
+def _check_wait_s(wait_s: float, text: str = "") -> float:
+    if not 0 < wait_s <= MAX_WAIT_S:  # NaN is none either
+        raise InputError(f"{text or wait_s} is no number of seconds above 0 and up to {MAX_WAIT_S:g}")
+    return wait_s
 
 
 def _open_sim(address: Address) -> Transport:

@@ -176,7 +176,7 @@ def interrupt(number: int, *args: str) -> Outcome:
     """Serve the virtual meter, and end that as soon as it serves."""
     process = start_umi("sim", "--tcp", "127.0.0.1:0", *args)
     first = process.stdout.readline()
-    assert '"listening"' in first
+    assert '"listening"' in first, process.communicate(timeout=30)
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     return Outcome(process.returncode, first + stdout, stderr)

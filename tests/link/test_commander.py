@@ -175,8 +175,8 @@ def test_a_long_response_is_called_for_with_next_and_ended_with_ack() -> None:
         events = link.receive_data(data, 0.0)
         reply = sent(link)
         assert (reply.sequence, reply.frame_type) == (sequence, FrameType.FRAGMENT_RESPONSE)
-        replies.append(Fragment.decode(reply.payload).fragment_type)
-    assert replies == [FragmentType.NEXT, FragmentType.NEXT, FragmentType.ACK]
+        replies.append(reply.payload.hex())
+    assert replies == ["30000000", "30000000", "40000000"]
     assert events == [ResponseReceived(packet=b"abcdef", is_busy=False)]
     assert link.is_idle
     link.command(SHORT, 0.0)
@@ -395,6 +395,13 @@ def test_a_link_error_is_reported_and_the_next_command_re_syncs(number: int) -> 
     link.frames_to_send()
     link.command(SHORT, 0.0)
     assert sent(link).frame_type == FrameType.RESYNC
+
+
+@pytest.mark.parametrize(("payload", "number"), [(b"", 0), (b"\x05", 5), (b"\x05\0\1", 5)])
+def test_a_link_error_of_another_length_is_one_too(payload: bytes, number: int) -> None:
+    link = commanded()
+    error = meter_frame(1, FrameType.ERROR, payload)
+    assert link.receive_data(error, 0.0) == [LinkErrorReceived(number=number)]
 
 
 def test_a_link_error_may_come_from_a_host_on_the_way() -> None:

@@ -269,6 +269,21 @@ def test_a_peer_that_starts_over_ends_our_exchange() -> None:
     assert meter.is_idle
 
 
+@pytest.mark.parametrize(("sent_before", "kind"), [(0, FrameType.FRAGMENT), (1, FrameType.RESYNC)])
+def test_behind_the_peers_resync_alone_a_long_packet_needs_none(
+    sent_before: int, kind: FrameType
+) -> None:
+    meter = LinkConnection(METER, LinkAddresses(own=1, peer=5))
+    meter.receive_data(odd_frame(sequence=0, frame_type=4), 0.0)
+    for _ in range(sent_before):
+        meter.command(b"short", 0.0)
+        meter.receive_data(odd_frame(sequence=1, frame_type=1), 0.0)
+    meter.frames_to_send()
+    meter.command(bytes(16 * 244), 0.0)
+    (sent,) = map(Frame.decode, meter.frames_to_send())
+    assert sent.frame_type == kind
+
+
 def test_our_own_exchange_can_be_ended() -> None:
     joined = Joined()
     assert joined.reader.abort("nothing is open") is None

@@ -125,6 +125,7 @@ class ResultCode(IntEnum):
 _HINTS = {
     ResultCode.UNKNOWN_PACKET_TYPE: "the device does not know this command at all",
     ResultCode.NOT_IMPLEMENTED: "the device knows this command, and does not offer it",
+    ResultCode.UNKNOWN_ELEMENT: "the array is shorter: [:] reads all that there is",
     ResultCode.TOO_LONG: "ask for fewer elements at a time, such as [0:9]",
     ResultCode.UNAVAILABLE: "try again in a while",
     ResultCode.INVALID_LENGTH: "compare the datasheet with the device: --datasheet selects one",

@@ -72,7 +72,8 @@ def _blocks(layers: "list[Layer]") -> list[Table | str]:
     for layer in layers:
         within = f" (offsets in {layer.within})" if layer.within else ""
         rows = [_row(layer, number) for number in range(len(layer.fields))]
-        blocks.append(Table(columns=COLUMNS, rows=rows, title=layer.name + within))
+        title = layer.name + within
+        blocks.append(Table(columns=COLUMNS, rows=rows, title=title) if rows else title)
         failures = [f"FAILED: {text}" for text in layer.failures]
         blocks += ["\n".join([*failures, *layer.notes])] if failures or layer.notes else []
     return blocks

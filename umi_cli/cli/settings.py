@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from umi_cli.types import Role, UmiId
 
 _BY_KEY = {option.key: option for option in GLOBAL_OPTIONS}
+DEFAULT_DATASHEET = "ei4"
 _FORMS = ("json", "events", "output")
 _NOT_IN_A_PROFILE = {
     "profile": "write default_profile",
@@ -35,7 +36,7 @@ class Settings:
     """The global options, settled."""
 
     port: str | None = None
-    datasheet: str = "ei4"
+    datasheet: str = DEFAULT_DATASHEET
     scheme: int = 0
     role: "Role | None" = None
     umi_id: "UmiId | None" = None
@@ -73,7 +74,7 @@ def settle(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings
     form = _form(layers)
     return Settings(
         port=values.get("port"),
-        datasheet=values.get("datasheet", "ei4"),
+        datasheet=values.get("datasheet", DEFAULT_DATASHEET),
         scheme=int(values.get("scheme", 0)),
         role=values.get("role"),
         umi_id=values.get("umi-id"),

@@ -6,6 +6,7 @@ import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
+from umi_cli.cli.settings import DEFAULT_DATASHEET
 from umi_cli.errors import InputError
 
 EXAMPLES = """\
@@ -60,7 +61,7 @@ def sim(
             "there is nothing to serve on", hint="give --tcp 127.0.0.1:0 or --pty LINK"
         )
     query = {name.replace("_", "-"): text for name, text in options.items() if text is not None}
-    if "datasheet" in app.given:
+    if app.settings.datasheet != DEFAULT_DATASHEET:
         query["datasheet"] = app.settings.datasheet
     simulation = Simulation(SimOptions.from_query(state, query), time.time())
     try:

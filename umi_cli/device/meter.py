@@ -189,7 +189,10 @@ class Meter:
                 f"{part} was written and reads back differently: {_short(found)} for {_short(raw)}",
                 hint="another client may have written it, or the device changes what it takes",
             )
-        return self._value(part, raw)
+        try:
+            return self._value(part, raw)
+        except MalformedError:  # bytes that the datasheet does not foresee, and the device took
+            return ObjectValue(part=part, name=self.catalogue.name_of(part), raw=raw, value=raw)
 
     def access(self, part: str | ObjectPart) -> Access:
         """Return who may read and write an object; raises as `Session.request` does."""

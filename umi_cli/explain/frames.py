@@ -35,8 +35,13 @@ def is_frame(data: bytes) -> bool:
         try:
             verify_crc(data[:length])
         except MalformedError:
-            return length == len(data)
+            return length == len(data) or _has_frame_head(data)
         return True
+    return _has_frame_head(data)
+
+
+def _has_frame_head(data: bytes) -> bool:
+    """Tell whether bytes begin as no packet does: with a sequence, the version, a known type."""
     return data[0] & 0xF == VERSION and data[1] & 0xF in KNOWN_TYPES and data[0] >> 4 > 0
 
 

@@ -1,6 +1,7 @@
 """What the bytes of an application packet mean (protocol 3.1, 3.2)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from umi_cli.application.codec import forms_of
@@ -167,6 +168,16 @@ def _explain_payload(
     return [layer]
 
 
+def _hide(layer: Layer) -> None:
+    """Leave a secret value out of a layer, but for where it stands and how long it is."""
+    layer.fields = [
+        replace(each, raw=b"", meaning=f"secret, {len(each.raw)} bytes")
+        if each.name == "value"
+        else each
+        for each in layer.fields
+    ]
+
+
 def _explain_fields(
     layer: Layer, kind: type[Payload], payload: bytes, offset: int
 ) -> dict[str, Any]:
@@ -191,16 +202,18 @@ def _explain_value(layer: Layer, values: dict[str, Any], catalogue: Catalogue) -
     code, part = values.get("code"), values.get("part")
     if isinstance(code, UmiCode):
         part = ObjectPart(code)
-    if not isinstance(part, ObjectPart) or catalogue.find(part.code) is None:
+    definition = catalogue.find(part.code) if isinstance(part, ObjectPart) else None
+    if not isinstance(part, ObjectPart) or definition is None:
         return
+    if definition.secret:
+        _hide(layer)
     try:
         name = catalogue.name_of(part)
         layer.notes.append(f"{part} is {name}")
         if "value" in values:
             value = catalogue.decode(part, values["value"])
             units = catalogue.units_of(part)
-            definition = catalogue.find(part.code)
-            if definition is not None and not definition.secret:
+            if not definition.secret:
                 raw: bytes = values["value"]
                 start = next(each.offset for each in layer.fields if each.name == "value")
                 layer.fields = [each for each in layer.fields if each.name != "value"]

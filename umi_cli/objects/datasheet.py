@@ -81,6 +81,7 @@ the same event number, replaces what was taken over; so does each key of `[optic
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from umi_cli.errors import InputError
@@ -133,7 +134,18 @@ def load(source: str) -> Datasheet:
     Raises:
         InputError: there is none, or something in it is wrong.
     """
-    files = _load_chain(_locate(source, Path()))
+    path = _locate(source, Path())
+    return _load_once(path) if path.parent == _SHIPPED else _load(path)
+
+
+@cache
+def _load_once(path: Path) -> Datasheet:
+    """Load a shipped datasheet, which nobody changes while we run."""
+    return _load(path)
+
+
+def _load(path: Path) -> Datasheet:
+    files = _load_chain(path)
     newest = files[-1].table
     tops = [file.table for file in files]
     events = _merge_events(tops)

@@ -9,10 +9,11 @@ from umi_cli.errors import InputError, NoSuchPortError
 
 KINDS = ("sim", "tcp", "tcp-listen", "serial")
 LATER = ("opto", "spi", "auto")
-_PORT = re.compile(r"(?P<rest>.*)/(?P<port>\d{1,2})")
-_SERIAL = re.compile(r"(?P<device>.+?)(?:@(?P<baud>\d+)(?:/(?P<port>\d{1,2}))?)?")
-_TCP = re.compile(r"(?:(?P<host>[^\[\]:/]+|\[[^\[\]]+\]):)?(?P<number>\d{1,5})")
+_PORT = re.compile(r"(?P<rest>.*)/(?P<port>\d{1,4})", re.ASCII)
+_SERIAL = re.compile(r"(?P<device>.+?)(?:@(?P<baud>\d{1,9})(?:/(?P<port>\d{1,4}))?)?", re.ASCII)
+_TCP = re.compile(r"(?:(?P<host>[^\[\]:/]+|\[[^\[\]]+\]):)?(?P<number>\d{1,5})", re.ASCII)
 DEFAULT_BAUD = 9600
+_OPTIONS: dict[str, tuple[str, ...]] = {"tcp": (), "tcp-listen": ("wait",), "serial": ()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +51,29 @@ class Address:
                 f"{text!r} is no address of a device",
                 hint="write sim, tcp:HOST:PORT, tcp-listen:PORT or serial:DEVICE@BAUD",
             )
-        rest, _, query = rest.partition("?")
+        is_url = kind == "serial" and "://" in rest  # pyserial's: what stands behind ? is its own
+        rest, _, query = (rest, "", "") if is_url else rest.partition("?")
         options = dict(parse_qsl(query, keep_blank_values=True))
+        _check_options(kind, options, text)
         target, number, port = _PARSERS[kind](rest, text)
         if port is not None and not 0 <= port <= 15:
             raise InputError(f"{text!r}: a Host has the ports 1 to 15")
         return cls(text=text, kind=kind, target=target, number=number, port=port, options=options)
 
 
+def _check_options(kind: str, options: dict[str, str], text: str) -> None:
+    known = _OPTIONS.get(kind)  # the virtual meter checks its own
+    unknown = sorted(set(options) - set(known or ()))
+    if known is not None and unknown:
+        raise InputError(
+            f"{text!r}: {kind}: has no option {', '.join(unknown)}",
+            hint=f"its options are {', '.join(known)}" if known else "it has none",
+        )
+
+
 def _parse_sim(rest: str, text: str) -> tuple[str, int, int | None]:
-    if rest.startswith("/") and rest[1:].isdigit():
-        return "", 0, int(rest[1:])
+    if rest.startswith("/") and (match := _PORT.fullmatch(rest)) and not match["rest"]:
+        return "", 0, int(match["port"])
     return rest, 0, None
 
 
@@ -94,11 +107,10 @@ def _parse_serial(rest: str, text: str) -> tuple[str, int, int | None]:
     match = _SERIAL.fullmatch(rest)
     if match is None:
         raise InputError(f"{text!r} names no device", hint="write serial:/dev/ttyUSB0@9600")
-    return (
-        match["device"],
-        int(match["baud"] or DEFAULT_BAUD),
-        int(match["port"]) if match["port"] else None,
-    )
+    baud = int(match["baud"] or DEFAULT_BAUD)
+    if baud == 0:
+        raise InputError(f"{text!r} has no rate", hint="write serial:/dev/ttyUSB0@9600")
+    return match["device"], baud, int(match["port"]) if match["port"] else None
 
 
 def _split_port(rest: str) -> tuple[str, int | None]:

@@ -1,6 +1,8 @@
 """Link frames straight on a serial port, or on anything that pyserial opens by URL."""
 
+import contextlib
 import errno
+import os
 from typing import Any, Self
 
 import serial
@@ -16,6 +18,7 @@ from umi_cli.link.stream import DEFAULT_IDLE_GAP_S
 from umi_cli.transports.base import Clock, SystemClock
 
 BITS_PER_BYTE = 10  # 8N1: start, eight, stop
+POLL_S = 0.02  # a read ends after that long; to set it anew would configure the port anew
 
 
 class SerialTransport:
@@ -34,24 +37,27 @@ class SerialTransport:
         self.clock: Clock = SystemClock()
         self.byte_time_s = BITS_PER_BYTE / port.baudrate
         self._port = port
+        self._port.timeout = POLL_S
 
     def send(self, data: bytes) -> None:
         """Send all of the bytes; `LostError` if the port is gone."""
         try:
             self._port.write(data)
-        except (serial.SerialException, OSError) as error:
+        except OSError as error:
             raise LostError(f"{self.address} is gone: {error}") from error
 
     def receive(self, deadline: float) -> bytes:
         """Return what is there; nothing at the deadline; `LostError` if the port is gone."""
         try:
-            self._port.timeout = max(0.0, deadline - self.clock.monotonic())
             data: bytes = self._port.read(1)
-            if data and (more := self._port.in_waiting):
-                data += self._port.read(more)
-        except (serial.SerialException, OSError, TypeError) as error:
+            while not data and self.clock.monotonic() < deadline:
+                data = self._port.read(1)
+        except (OSError, TypeError) as error:
             # pyserial meets a port that was closed under it with a TypeError
             raise LostError(f"{self.address} is gone: {error}") from error
+        if data:
+            with contextlib.suppress(OSError, TypeError):  # the next call will say that it is gone
+                data += self._port.read(self._port.in_waiting)
         return data
 
     def close(self) -> None:
@@ -76,7 +82,7 @@ def open_serial(device: str, baud: int, address: str) -> SerialTransport:
     options: dict[str, Any] = {} if "://" in device else {"exclusive": True}
     try:
         port = serial.serial_for_url(device, baudrate=baud, **options)
-    except (serial.SerialException, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise _open_error(device, baud, address, error) from error
     return SerialTransport(port, address)
 
@@ -93,4 +99,5 @@ def _open_error(device: str, baud: int, address: str, error: Exception) -> UmiEr
         return PortBusyError(f"{address}: another program holds {device}")
     if isinstance(error, ValueError):
         return NoSuchPortError(f"{address}: {device} does not open at {baud} baud ({text})")
-    return NoSuchPortError(f"{address}: {device} cannot be opened ({text})")
+    reason = os.strerror(number) if number else text
+    return NoSuchPortError(f"{address}: {device} cannot be opened ({reason})")

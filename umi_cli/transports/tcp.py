@@ -1,5 +1,6 @@
 """Link frames on a TCP stream, nothing around them; we call, or are called (protocol 10)."""
 
+import errno
 import select
 import socket
 from typing import Self
@@ -38,23 +39,25 @@ class TcpTransport:
         self._socket.setblocking(True)
         # Every frame waits for its answer: nothing is ever worth gathering.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._readable = select.poll()  # select() itself knows no descriptor past 1023
+        self._readable.register(connection, select.POLLIN)
 
     def send(self, data: bytes) -> None:
         """Send all of the bytes; `LostError` if the peer has hung up."""
         try:
             self._socket.sendall(data)
         except OSError as error:
-            raise LostError(f"{self.address} has hung up: {error.strerror}") from error
+            raise LostError(f"{self.address} has hung up: {error}") from error
 
     def receive(self, deadline: float) -> bytes:
         """Return what is there; nothing at the deadline; `LostError` if the peer has hung up."""
         wait_s = max(0.0, deadline - self.clock.monotonic())
         try:
-            if not select.select([self._socket], [], [], wait_s)[0]:
+            if not self._readable.poll(wait_s * 1000):
                 return b""
             data = self._socket.recv(CHUNK_BYTES)
         except OSError as error:
-            raise LostError(f"{self.address} has hung up: {error.strerror}") from error
+            raise LostError(f"{self.address} has hung up: {error}") from error
         if not data:
             raise LostError(f"{self.address} has hung up")
         return data
@@ -81,10 +84,8 @@ def call(host: str, port: int, address: str) -> TcpTransport:
         return TcpTransport(socket.create_connection((host, port), CONNECT_TIMEOUT_S), address)
     except TimeoutError as error:
         raise NoAnswerError(f"{address}: the host does not answer") from error
-    except socket.gaierror as error:
-        raise NoSuchPortError(
-            f"{address}: there is no host {host!r} ({error.strerror})", hint="check the name"
-        ) from error
+    except (socket.gaierror, UnicodeError) as error:
+        raise _no_such_host(host, address, error) from error
     except OSError as error:
         raise NoSuchPortError(
             f"{address}: nothing listens there ({error.strerror})",
@@ -96,6 +97,7 @@ def wait_for_call(host: str, port: int, address: str, wait_s: float | None = Non
     """Wait until a device calls.
 
     Raises:
+        NoSuchPortError: this host has no such address.
         PortBusyError: another program listens there.
         PortPermissionError: this user may not listen there.
         NoAnswerError: nobody called in time.
@@ -106,18 +108,26 @@ def wait_for_call(host: str, port: int, address: str, wait_s: float | None = Non
         raise PortPermissionError(
             f"{address}: this user may not listen on port {port}", hint="use a port above 1023"
         ) from error
+    except (socket.gaierror, UnicodeError) as error:
+        raise _no_such_host(host, address, error) from error
     except OSError as error:
-        raise PortBusyError(f"{address}: cannot listen there ({error.strerror})") from error
+        kind = PortBusyError if error.errno == errno.EADDRINUSE else NoSuchPortError
+        raise kind(f"{address}: cannot listen there ({error.strerror})") from error
     with server:
         server.settimeout(CALL_TIMEOUT_S if wait_s is None else wait_s)
         try:
             connection, _ = server.accept()
         except TimeoutError as error:
             raise NoAnswerError(
-                f"{address}: nobody called within {server.gettimeout():.0f} s",
+                f"{address}: nobody called within {server.gettimeout():g} s",
                 hint="have the device call, or wait longer with tcp-listen:PORT?wait=SECONDS",
             ) from error
     return TcpTransport(connection, address)
+
+
+def _no_such_host(host: str, address: str, error: Exception) -> NoSuchPortError:
+    reason = getattr(error, "strerror", "") or "no name has this form"
+    return NoSuchPortError(f"{address}: there is no host {host!r} ({reason})", hint="check the name")
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -1,7 +1,9 @@
 """What a virtual meter holds as it leaves the factory."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
+from umi_cli.errors import InputError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.objects.definitions import ObjectDefinition
 from umi_cli.types import UmiId
@@ -63,7 +65,8 @@ def new_memory(datasheet: str, umi_id: UmiId) -> Memory:
     store = ObjectStore(catalogue.objects)
     for name, value in VALUES.items():
         if definition := store.find(name):
-            store.values[definition.code] = _encode(definition, value)
+            with suppress(InputError):  # a datasheet may have something else under the name
+                store.values[definition.code] = _encode(definition, value)
     return Memory(
         umi_id=umi_id,
         datasheet=datasheet,

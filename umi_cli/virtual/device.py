@@ -9,7 +9,13 @@ from typing import Any
 
 from umi_cli.application.codes import PacketType, ResultCode
 from umi_cli.application.commands import Complete, Wait
-from umi_cli.application.packet import MAX_PACKET_BYTES, PROTOCOL, Envelope, Message
+from umi_cli.application.packet import (
+    MAX_PACKET_BYTES,
+    MAX_PAYLOAD_BYTES,
+    PROTOCOL,
+    Envelope,
+    Message,
+)
 from umi_cli.application.payload import COMMANDS, Command
 from umi_cli.errors import MalformedError
 from umi_cli.security.scheme0 import Scheme0
@@ -160,6 +166,10 @@ class VirtualMeter:
             payload, result = handlers.run(self.memory, peer, command).encode(), ResultCode.OK
         except Refusal as refusal:
             payload, result = b"", refusal.code
+        except OverflowError:  # the value is longer than its length field can say
+            payload, result = b"", ResultCode.TOO_LONG
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            payload, result = b"", ResultCode.TOO_LONG
         response = self._respond(request, command.REPLY.TYPE, result, payload)
         if len(response) > self.settings.max_packet_bytes:
             response = self._respond(request, command.REPLY.TYPE, ResultCode.TOO_LONG)

@@ -29,8 +29,9 @@ class EventLog:
     """
 
     def __init__(self, records: Sequence[tuple[int, int, str]] = (), active: int = 0) -> None:
-        self._records = [
-            (number, timestamp_s, bytes.fromhex(data)) for number, timestamp_s, data in records
+        self._records: list[tuple[int, int, bytes]] = [
+            _RECORD.unpack(_RECORD.pack(number, timestamp_s, bytes.fromhex(data)))
+            for number, timestamp_s, data in records
         ]
         self.active = active
         self.subscribers: list[Callable[[int, int], None]] = []

@@ -124,6 +124,7 @@ class MeterLine:
                 self._on_command(event.packet, now)
             elif isinstance(event, ExchangeFailed):
                 self._peer.subscribed_events = 0  # nobody takes what is published
+                self._publish_queue.clear()
 
     def _on_command(self, packet: bytes, now: float) -> None:
         answer = self._meter.execute(self._peer, packet, now)

@@ -1,11 +1,14 @@
 """What a virtual meter keeps through a power cut, and how it looks in a state file."""
 
 import json
+import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from umi_cli.errors import InputError
+from umi_cli import wire
+from umi_cli.errors import InputError, MalformedError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.types import RoleSet, UmiCode, UmiId
 from umi_cli.virtual.event_log import MAX_PUBLISHED, EventLog
@@ -14,6 +17,16 @@ from umi_cli.virtual.replay import ReplayGuard
 from umi_cli.virtual.store import Access, ObjectStore
 
 SCHEMA = "umi-state/1"
+_WRONG_CONTENT = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+    InputError,
+    MalformedError,
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,7 +64,11 @@ class Memory:
                     str(code): [access.read.bits, access.write.bits]
                     for code, access in store.access.items()
                 },
-                "profile": self.profile.records,
+                "profile": {
+                    "records": self.profile.records,
+                    "due_s": self.profile.due_s,
+                    "next_status": self.profile.next_status,
+                },
                 "events": {"records": self.events.records, "active": self.events.active},
                 "replay": self.replay.answers,
             },
@@ -76,12 +93,12 @@ def load_memory(text: str, origin: str, datasheet: str | None = None) -> Memory:
         if content["schema"] != SCHEMA:
             raise ValueError(f"its schema is not {SCHEMA}")
         source = datasheet or str(content["datasheet"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _unusable(origin, error) from error
     catalogue = Catalogue.load(source)
     try:
         return _from_json(content, source, catalogue)
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error, InputError) as error:
+    except _WRONG_CONTENT as error:
         raise _unusable(origin, error) from error
 
 
@@ -97,22 +114,37 @@ def _from_json(content: dict[str, Any], source: str, catalogue: Catalogue) -> Me
     store = ObjectStore(catalogue.objects)
     for text, value in content["objects"].items():
         if (code := UmiCode.parse(text)) in store.values:
-            store.values[code] = bytes.fromhex(value)
+            store.restore(code, bytes.fromhex(value))
     for text, (read, write) in content["access"].items():
         if (code := UmiCode.parse(text)) in store.access:
-            store.access[code] = Access(read=RoleSet(read), write=RoleSet(write))
+            store.access[code] = Access(read=RoleSet(int(read)), write=RoleSet(int(write)))
+    profile, events = content["profile"], content["events"]
+    clock_offset_s = float(content["clock_offset_s"])
+    if not math.isfinite(clock_offset_s):
+        raise ValueError(f"the clock is ahead by {clock_offset_s} s")
     return Memory(
         umi_id=umi_id,
         datasheet=source,
         store=store,
-        profile=LoadProfile(umi_id.value, content["profile"]),
-        events=EventLog(content["events"]["records"], content["events"]["active"]),
+        profile=LoadProfile(
+            umi_id.value,
+            profile["records"],
+            due_s=None if profile["due_s"] is None else int(profile["due_s"]),
+            next_status=_checked(profile["next_status"], wire.u16),
+        ),
+        events=EventLog(events["records"], _checked(events["active"], wire.u32)),
         replay=ReplayGuard(content["replay"]),
-        clock_offset_s=float(content["clock_offset_s"]),
-        synced_s=int(content["synced_s"]),
+        clock_offset_s=clock_offset_s,
+        synced_s=_checked(content["synced_s"], wire.u32),
         known_events=known_events(catalogue),
         is_new=False,
     )
+
+
+def _checked(number: Any, encode: Callable[[int], bytes]) -> int:
+    """Return a number that will go on the wire; `OverflowError` if it does not fit there."""
+    encode(int(number))
+    return int(number)
 
 
 def known_events(catalogue: Catalogue) -> int:

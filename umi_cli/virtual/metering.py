@@ -4,7 +4,7 @@ from struct import Struct
 
 from umi_cli import wire
 from umi_cli.application.codes import ResultCode
-from umi_cli.types import EPOCH_UNIX_S, MAX_DATETIME_S
+from umi_cli.types import EPOCH_UNIX_S, MAX_DATETIME_S, UNKNOWN_DEVICE, UmiId
 from umi_cli.virtual.event_log import EventNumber, encode_records
 from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.profile import INTERVAL_S
@@ -13,6 +13,9 @@ from umi_cli.virtual.refusal import Refusal
 UNIT_CODE = 2  # 0.01 m³
 METER_UID_BASE = 10**12
 PROFILE_RECORD_BYTES = 12
+EVENT_RECORD_BYTES = 16
+UMI_ID_BYTES = 8
+VALVE_BYTES = 1
 
 _PROFILE_STATUS = Struct("<IIHIHHQ")
 _CLOCK = Struct("<IIHH")
@@ -52,19 +55,20 @@ class Metering:
             memory.events.add(EventNumber.RESTART, self.now_s)
 
     def _provide(self) -> None:
-        store = self._memory.store
-        store.provide("umi-id", lambda: self._memory.umi_id.encode())
-        store.provide("metrology-clock", self._clock)
-        store.provide("profile-status", self._profile_status)
-        store.provide("profile-table", lambda: self._memory.profile.since(self._profile_start_s))
-        store.provide("event-status", self._event_status)
-        store.provide("event-table", lambda: encode_records(self._events()))
+        provide = self._memory.store.provide
+        provide("umi-id", lambda: self._memory.umi_id.encode(), size_bytes=UMI_ID_BYTES)
+        provide("metrology-clock", self._clock, size_bytes=_CLOCK.size)
+        provide("profile-status", self._profile_status, size_bytes=_PROFILE_STATUS.size)
+        provide("profile-table", self._profile_table, size_bytes=PROFILE_RECORD_BYTES)
+        provide("event-status", self._event_status, size_bytes=_EVENT_STATUS.size)
+        provide("event-table", self._event_table, size_bytes=EVENT_RECORD_BYTES)
 
     def _hook(self) -> None:
         store = self._memory.store
-        store.on_write("clock-control", self._set_clock)
-        store.on_write("event-control", self._acknowledge)
-        store.on_write("valve", self._move_valve)
+        store.on_write("umi-id", self._identify, size_bytes=UMI_ID_BYTES)
+        store.on_write("clock-control", self._set_clock, size_bytes=_CLOCK_CONTROL.size)
+        store.on_write("event-control", self._acknowledge, size_bytes=_EVENT_CONTROL.size)
+        store.on_write("valve", self._move_valve, size_bytes=VALVE_BYTES)
         if wan := store.find("wan-configuration"):
             event = wire.u32(wan.code.value) + wire.u16(ResultCode.OK)
             number = EventNumber.CONFIGURATION_UPDATE
@@ -85,11 +89,17 @@ class Metering:
     def _events(self) -> list[tuple[int, int, bytes]]:
         return self._memory.events.since(self._event_start_s)
 
+    def _profile_table(self) -> bytes:
+        return self._memory.profile.since(self._profile_start_s)
+
+    def _event_table(self) -> bytes:
+        return encode_records(self._events())
+
     def _clock(self) -> bytes:
         return _CLOCK.pack(self.now_s, self._memory.synced_s, 0, 0)
 
     def _profile_status(self) -> bytes:
-        table = self._memory.profile.since(self._profile_start_s)
+        table = self._profile_table()
         first_s = int.from_bytes(table[4:8], "little")
         executed_s = self.now_s - self.now_s % INTERVAL_S
         return _PROFILE_STATUS.pack(
@@ -120,6 +130,12 @@ class Metering:
             latest_s,
             self._memory.events.active,
         )
+
+    def _identify(self, raw: bytes) -> None:
+        umi_id = UmiId(int.from_bytes(raw, "little"))
+        if umi_id == UNKNOWN_DEVICE:
+            raise Refusal(ResultCode.INVALID_VALUE)
+        self._memory.umi_id = umi_id
 
     def _set_clock(self, raw: bytes) -> None:
         new_s, _, _ = _CLOCK_CONTROL.unpack(raw)

@@ -20,15 +20,21 @@ class LoadProfile:
     Args:
         seed: what makes this meter's consumption its own.
         records: (reading, timestamp_s, status, rate), oldest first.
+        due_s: when the next record is due; None for a meter that has never run.
+        next_status: what will cast doubt on it.
     """
 
-    def __init__(self, seed: int, records: Sequence[Sequence[int]] = ()) -> None:
+    def __init__(
+        self,
+        seed: int,
+        records: Sequence[Sequence[int]] = (),
+        due_s: int | None = None,
+        next_status: int = CLOCK_IN_SYNC,
+    ) -> None:
         self._seed = seed
         self._table = bytearray(b"".join(_RECORD.pack(*each) for each in records))
-        self._next_status = CLOCK_IN_SYNC
-        self._due_s: int | None = None
-        if records:
-            self._due_s = _boundary_after(records[-1][1])
+        self.due_s = due_s
+        self.next_status = next_status
 
     @property
     def records(self) -> list[tuple[int, ...]]:
@@ -38,18 +44,19 @@ class LoadProfile:
     def advance(self, now_s: int) -> None:
         """Add the records of the half hours that have passed by `now_s` (UMI datetime)."""
         last_s = now_s - now_s % INTERVAL_S
-        if self._due_s is None:
-            self._due_s = last_s - (DELIVERED - 1) * INTERVAL_S
-        earliest_s = max(self._due_s, last_s - (CAPACITY - 1) * INTERVAL_S)
+        if self.due_s is None:
+            self.due_s = last_s - (DELIVERED - 1) * INTERVAL_S
+        # A datetime of 0 is none: there is no record of the very first half hour.
+        earliest_s = max(self.due_s, last_s - (CAPACITY - 1) * INTERVAL_S, INTERVAL_S)
         for timestamp_s in range(earliest_s, last_s + 1, INTERVAL_S):
             self._record(timestamp_s)
-        self._due_s = max(self._due_s, last_s + INTERVAL_S)
+        self.due_s = max(self.due_s, last_s + INTERVAL_S)
         del self._table[: max(0, len(self._table) - CAPACITY * _RECORD.size)]
 
     def set_clock(self, new_s: int) -> None:
         """Go on from a clock that was set: what was jumped over is not made up."""
-        self._due_s = _boundary_after(new_s)
-        self._next_status |= CLOCK_SET
+        self.due_s = _boundary_after(new_s)
+        self.next_status |= CLOCK_SET
 
     def since(self, start_s: int) -> bytes:
         """Return the table from the first record at or after a time, 12 bytes each."""
@@ -65,9 +72,9 @@ class LoadProfile:
             reading = _RECORD.unpack_from(self._table, len(self._table) - _RECORD.size)[0]
         used = _consumption(self._seed, timestamp_s)
         self._table += _RECORD.pack(
-            reading + used & 0xFFFF_FFFF, timestamp_s, self._next_status, RATE
+            reading + used & 0xFFFF_FFFF, timestamp_s, self.next_status, RATE
         )
-        self._next_status = CLOCK_IN_SYNC
+        self.next_status = CLOCK_IN_SYNC
 
 
 def _boundary_after(time_s: int) -> int:

@@ -11,7 +11,9 @@ from hashlib import sha256
 
 from umi_cli.application.packet import Message
 
-REMEMBERED = 64  # commands; a link has one at a time, so a late frame is never that far behind
+REMEMBERED = (
+    64  # commands of a line; a link has one at a time, so a late frame is never that far behind
+)
 LATE_WITHIN_S = 60  # how long a held-up frame can be under way; then clients may start over
 HALF_OF_TRANSACTIONS = 1 << 15
 
@@ -20,29 +22,35 @@ class ReplayGuard:
     """Remembers the commands that ran, per line.
 
     Args:
-        answers: (digest of line and command, answer), oldest first; both as hex.
+        answers: (line, digest of the command, answer), oldest first; both as hex.
     """
 
-    def __init__(self, answers: Sequence[tuple[str, str]] = ()) -> None:
-        self._answers = OrderedDict(
-            (bytes.fromhex(digest), bytes.fromhex(answer)) for digest, answer in answers
-        )
+    def __init__(self, answers: Sequence[tuple[str, str, str]] = ()) -> None:
+        self._answers: dict[str, OrderedDict[bytes, bytes]] = {}
+        for line, digest, answer in answers:
+            of_line = self._answers.setdefault(line, OrderedDict())
+            of_line[bytes.fromhex(digest)] = bytes.fromhex(answer)
         self._newest: dict[str, tuple[int, int, float]] = {}
 
     @property
-    def answers(self) -> list[tuple[str, str]]:
+    def answers(self) -> list[tuple[str, str, str]]:
         """Return what is remembered, oldest first, as hex."""
-        return [(digest.hex(), answer.hex()) for digest, answer in self._answers.items()]
+        return [
+            (line, digest.hex(), answer.hex())
+            for line, of_line in self._answers.items()
+            for digest, answer in of_line.items()
+        ]
 
     def answer_to(self, line: str, packet: bytes) -> bytes | None:
         """Return the answer to a command that has run; None if it is new."""
-        return self._answers.get(_digest(line, packet))
+        return self._answers[line].get(_digest(packet)) if line in self._answers else None
 
     def remember(self, line: str, packet: bytes, answer: bytes) -> None:
         """Remember that a command ran, and what was answered."""
-        self._answers[_digest(line, packet)] = answer
-        while len(self._answers) > REMEMBERED:
-            self._answers.popitem(last=False)
+        of_line = self._answers.setdefault(line, OrderedDict())
+        of_line[_digest(packet)] = answer
+        while len(of_line) > REMEMBERED:
+            of_line.popitem(last=False)
 
     def is_late(self, line: str, message: Message, now: float) -> bool:
         """Tell whether a command was overtaken by a newer one of the same line.
@@ -58,9 +66,10 @@ class ReplayGuard:
         return False
 
     def forget_line(self, line: str) -> None:
-        """Forget the order of a line's commands: the line has gone."""
+        """Forget a line that has gone: whoever says the same on the next one means it."""
         self._newest.pop(line, None)
+        self._answers.pop(line, None)
 
 
-def _digest(line: str, packet: bytes) -> bytes:
-    return sha256(line.encode() + b"\x00" + packet).digest()[:16]
+def _digest(packet: bytes) -> bytes:
+    return sha256(packet).digest()[:16]

@@ -140,7 +140,8 @@ def parse_number(name: str, lowest: int, highest: int) -> Callable[[str], int]:
     """Return a parser for a whole number within limits."""
 
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not lowest <= int(text) <= highest:
+        is_number = text.isascii() and text.isdigit() and len(text) <= len(str(highest))
+        if not is_number or not lowest <= int(text) <= highest:
             raise InputError(f"{name} takes a number of {lowest} to {highest}, not {text!r}")
         return int(text)
 

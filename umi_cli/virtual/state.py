@@ -23,7 +23,7 @@ class StateFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = _lock(path.with_name(f".{path.name}.lock"), path)
+        self._lock = _lock(path)
 
     def load(self) -> str | None:
         """Return the file's content, None if there is no file; `InputError` if it is unreadable."""
@@ -35,8 +35,11 @@ class StateFile:
             raise InputError(f"cannot read the state file {self.path}: {error}") from error
 
     def save(self, text: str) -> None:
-        """Replace the file's content, whole or not at all."""
-        write_atomically(self.path, text.encode(), mode=PRIVATE_MODE)
+        """Replace the file's content, whole or not at all; `InputError` if it cannot be."""
+        try:
+            write_atomically(self.path, text.encode(), mode=PRIVATE_MODE)
+        except OSError as error:
+            raise InputError(f"cannot write the state file {self.path}: {error}") from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -51,11 +54,12 @@ class StateFile:
         self.close()
 
 
-def _lock(lock: Path, path: Path) -> int | None:
+def _lock(path: Path) -> int | None:
     try:
+        lock = path.with_name(f".{path.name}.lock")
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_MODE)
-    except OSError as error:
-        raise InputError(f"cannot use the state file {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: no name of a file, such as `.`
+        raise InputError(f"cannot use the state file {path}: {error}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -39,17 +39,27 @@ class ObjectStore:
         """Return the object of that name, if the datasheet has one."""
         return next((each for each in self._definitions.values() if each.name == name), None)
 
-    def provide(self, name: str, provider: Callable[[], bytes]) -> None:
-        """Have the value of an object computed, if the datasheet has one of that name."""
-        if definition := self.find(name):
+    def provide(self, name: str, provider: Callable[[], bytes], *, size_bytes: int) -> None:
+        """Have the value of an object computed, if the datasheet has one of that name.
+
+        Args:
+            name: of the object.
+            provider: returns the whole value.
+            size_bytes: of the value, or of an element; a datasheet may have another under the name.
+        """
+        definition = self.find(name)
+        if definition and definition.element_size_bytes == size_bytes:
             self._providers[definition.code] = provider
 
-    def on_write(self, name: str, hook: Callable[[bytes], None]) -> None:
+    def on_write(
+        self, name: str, hook: Callable[[bytes], None], *, size_bytes: int | None = None
+    ) -> None:
         """Call a hook with the object's whole new value before it is stored.
 
-        A hook may raise `Refusal`: nothing is stored then.
+        A hook may raise `Refusal`: nothing is stored then. One that needs a certain size says so.
         """
-        if definition := self.find(name):
+        definition = self.find(name)
+        if definition and size_bytes in (None, definition.element_size_bytes):
             self._hooks[definition.code] = hook
 
     def read(self, part: ObjectPart, role: Role) -> bytes:
@@ -64,11 +74,19 @@ class ObjectStore:
         definition = self.definition(part.code)
         if role not in self.access[part.code].write:
             raise Refusal(ResultCode.ACCESS_DENIED)
+        if part.code in self._providers and part.code not in self._hooks:
+            raise Refusal(ResultCode.ACCESS_DENIED)  # choice: what is computed nobody writes
         whole = _paste(definition, self._value(part.code), part, value)
         _check_value(definition, whole)
         if hook := self._hooks.get(part.code):
             hook(whole)
         self.values[part.code] = whole
+
+    def restore(self, code: UmiCode, raw: bytes) -> None:
+        """Put back a value that was kept; `MalformedError` if it does not fit the datasheet."""
+        definition = self._definitions[code]
+        definition.type.decode(raw, definition.name)
+        self.values[code] = raw
 
     def access_of(self, code: UmiCode, role: Role) -> Access:
         """Return an object's role sets; any role but guest may ask (protocol 6.1)."""
@@ -106,8 +124,9 @@ class ObjectStore:
 
 
 def _delivered(definition: ObjectDefinition) -> bytes:
-    """Return an object's value as it leaves the factory: zeros; an array without a limit empty."""
-    size = definition.element_size_bytes or 0
+    """Return an object's value as it leaves the factory: zeros, or empty where it can grow."""
+    types = [member.type for member in definition.members] or [definition.element]
+    size = sum(each.size_bytes or 0 for each in types)
     is_growing = definition.kind.is_array and not definition.secret
     return b"" if is_growing else bytes(size * (definition.max_elements or 1))
 
@@ -117,6 +136,8 @@ def _check_value(definition: ObjectDefinition, raw: bytes) -> None:
         value = definition.type.decode(raw, definition.name)
     except MalformedError as error:
         raise Refusal(ResultCode.INVALID_LENGTH) from error
+    if isinstance(value, list) and len(value) > (definition.max_elements or TO_END):
+        raise Refusal(ResultCode.INVALID_LENGTH)
     if _has_unnamed_number(value):
         raise Refusal(ResultCode.INVALID_VALUE)
 
@@ -143,13 +164,14 @@ def _elements(definition: ObjectDefinition, count: int, part: ObjectPart) -> ran
 
 def _member_span(definition: ObjectDefinition, part: ObjectPart, length: int) -> slice:
     """Return where in one element of that length the part's member stands."""
-    if part.member == ALL_MEMBERS:
-        return slice(0, length)
-    if part.member >= len(definition.members):
-        raise Refusal(ResultCode.UNKNOWN_MEMBER)
     sizes = [member.type.max_bytes for member in definition.members]
     start = sum(sizes[: part.member])
     return slice(start, min(start + sizes[part.member], length))
+
+
+def _check_member(definition: ObjectDefinition, part: ObjectPart) -> None:
+    if part.member >= len(definition.members):
+        raise Refusal(ResultCode.UNKNOWN_MEMBER)
 
 
 def _split(definition: ObjectDefinition, raw: bytes) -> list[bytes]:
@@ -168,6 +190,7 @@ def _cut(definition: ObjectDefinition, raw: bytes, part: ObjectPart) -> bytes:
     if part.member == ALL_MEMBERS:
         whole = slice(wanted.start * size, wanted.stop * size)
         return raw[whole] if definition.kind.is_array else raw
+    _check_member(definition, part)
     parts = _split(definition, raw)[wanted.start : wanted.stop]
     return b"".join(each[_member_span(definition, part, len(each))] for each in parts)
 
@@ -183,7 +206,7 @@ def _paste(definition: ObjectDefinition, raw: bytes, part: ObjectPart, value: by
         return value
     size = definition.element_size_bytes or 1
     stop = part.first + len(value) // size
-    if part.first > len(raw) // size:
+    if part.first > min(part.last, len(raw) // size):
         raise Refusal(ResultCode.UNKNOWN_ELEMENT)  # an array grows at its end, without gaps
     if part.last == TO_END:
         return raw[: part.first * size] + value
@@ -195,13 +218,16 @@ def _paste(definition: ObjectDefinition, raw: bytes, part: ObjectPart, value: by
 def _paste_member(
     definition: ObjectDefinition, raw: bytes, part: ObjectPart, value: bytes
 ) -> bytes:
+    _check_member(definition, part)
     elements = _split(definition, raw)
     wanted = _elements(definition, len(elements), part)
     size, remainder = divmod(len(value), len(wanted) or 1)
+    if remainder or (value and not wanted):
+        raise Refusal(ResultCode.INVALID_LENGTH)
     for index, number in enumerate(wanted):
         span = _member_span(definition, part, len(elements[number]))
         is_tail = definition.members[part.member].type.size_bytes is None
-        if remainder or (size != span.stop - span.start and not is_tail):
+        if size != span.stop - span.start and not is_tail:
             raise Refusal(ResultCode.INVALID_LENGTH)
         old = elements[number]
         new = value[index * size : (index + 1) * size]

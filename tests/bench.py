@@ -1,0 +1,139 @@
+"""How fast it is, in ratios: machines are noisy, so every figure stands against a plain one.
+
+    python -m tests.bench
+
+Each line names what is measured, the figure, and what the plain one next to it does in the same
+run. Nothing here passes or fails.
+"""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from binascii import crc_hqx
+from collections.abc import Callable
+
+from umi_cli.application.commands import ReadObject
+from umi_cli.connecting import connect
+from umi_cli.device.meter import Meter
+from umi_cli.link.frame import Frame
+from umi_cli.types import UmiCode
+from umi_cli.virtual.serve import Server
+from umi_cli.virtual.setup import SimOptions, Simulation
+
+READS = 2000
+COMMAND_BYTES, RESPONSE_BYTES = 44, 71  # the frames of a read of umi.1.1.0.0
+ROUNDS = 5
+
+
+def best_s(act: Callable[[], object], rounds: int = ROUNDS) -> float:
+    """Return the shortest time that something took, in seconds."""
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def report(what: str, figure: str, plain: str, ratio: float) -> None:
+    """Print one line."""
+    print(f"{what:<44} {figure:>22}   against {plain:<44} ratio {ratio:6.2f}")
+
+
+def bench_frames() -> None:
+    """Encode and decode a full frame, against the bare CRC of its bytes twice."""
+    frame = Frame(sequence=1, frame_type=0, destination=0, source=5, payload=bytes(range(249)))
+    data = frame.encode()
+    count = 20_000
+
+    def codec() -> None:
+        for _ in range(count):
+            Frame.decode(frame.encode())
+
+    def plain() -> None:
+        for _ in range(2 * count):
+            crc_hqx(data, 0)
+
+    ours, theirs = best_s(codec), best_s(plain)
+    rate = f"{count / ours:,.0f} frames/s"
+    report("frame encode + decode, 255 bytes", rate, "binascii.crc_hqx twice", ours / theirs)
+
+
+def bench_tcp() -> None:
+    """Read over loopback TCP, against a bare exchange of the same sizes."""
+    simulation = Simulation(SimOptions(), time.time())
+    with Server(simulation) as server:
+        address = server.listen("127.0.0.1", 0)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            with connect(address) as meter:
+                ours = best_s(lambda: _read(meter))
+        finally:
+            server.stop()
+            thread.join()
+    theirs = _echo_s()
+    rate = f"{READS / ours:,.0f} reads/s"
+    report(
+        "read umi.1.1.0.0 over loopback TCP", rate, "bare TCP echo of the same sizes", ours / theirs
+    )
+
+
+def _read(meter: Meter) -> None:
+    command = ReadObject(code=UmiCode.parse("umi.1.1.0.0"))
+    for _ in range(READS):
+        meter.session.request(command)
+
+
+def _echo_s() -> float:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_echo, args=(listener,))
+        thread.start()
+        with socket.create_connection(listener.getsockname()) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+            def exchange() -> None:
+                for _ in range(READS):
+                    connection.sendall(bytes(COMMAND_BYTES))
+                    connection.recv(RESPONSE_BYTES)
+
+            result = best_s(exchange)
+        thread.join()
+    return result
+
+
+def _echo(listener: socket.socket) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while connection.recv(COMMAND_BYTES):
+            connection.sendall(bytes(RESPONSE_BYTES))
+
+
+def bench_start() -> None:
+    """Start the command, against importing click."""
+    plain = best_s(lambda: _run("-c", "import click"))
+    for what, arguments in {
+        "umi --version": ["--version"],
+        "umi --help": ["--help"],
+        "umi -p sim read umi.1.1.0.0/3": ["-p", "sim", "read", "umi.1.1.0.0/3"],
+    }.items():
+        ours = best_s(lambda arguments=arguments: _run("-m", "umi_cli", *arguments))  # type: ignore[misc]
+        report(what, f"{ours * 1000:.0f} ms", 'python -c "import click"', ours / plain)
+
+
+def _run(*arguments: str) -> None:
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+
+
+def main() -> None:
+    """Run every benchmark."""
+    bench_frames()
+    bench_tcp()
+    bench_start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Seeded runs of a read-modify-write script over a line that does everything a line can do wrong.
+
+    python -m tests.campaign --runs 10000 --rate 0.05
+
+What must hold in every run, whatever the line does:
+
+1. a value that is reported is the one that the meter held while it was asked;
+2. a write that is reported done was done, once;
+3. no write is executed twice;
+4. every step ends: done, or with a documented error, within its bound of (simulated) time.
+"""
+
+import argparse
+from collections import Counter
+from dataclasses import dataclass, field
+
+from umi_cli.device.meter import Meter
+from umi_cli.device.session import Session
+from umi_cli.errors import OutcomeUnknownError, UmiError
+from umi_cli.objects.catalogue import Catalogue
+from umi_cli.transports.memory import MemoryTransport, SimulatedClock
+from umi_cli.types import Role, UmiCode, parse_datetime
+from umi_cli.virtual.faults import FaultRates
+from umi_cli.virtual.setup import SimOptions, Simulation
+
+START = "2026-11-22T10:00:00Z"
+START_UNIX_S = 1_795_341_600.0
+COUNTER = UmiCode.parse("umi.255.0.0.65")
+STEPS = 6
+STEP_BOUND_S = 300.0  # four tries, each of a RESYNC and a few frames, each frame three times 1 s
+DOCUMENTED = {10, 14, 15, 17, 23, 30, 31, 33}
+
+
+@dataclass
+class Outcome:
+    """What came of a campaign."""
+
+    runs: int = 0
+    steps: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        steps, faults = dict(sorted(self.steps.items())), dict(sorted(self.faults.items()))
+        return (
+            f"{self.runs} runs, {sum(steps.values())} steps: {steps}\n"
+            f"{sum(faults.values())} faults injected: {faults}\n"
+            f"{len(self.violations)} violations"
+        )
+
+
+class Run:
+    """One run of the script."""
+
+    def __init__(
+        self, seed: int, rates: FaultRates, outcome: Outcome, catalogue: Catalogue
+    ) -> None:
+        options = SimOptions(faults=rates, seed=seed, time_s=parse_datetime(START))
+        clock = SimulatedClock(START_UNIX_S)
+        self.seed = seed
+        self.outcome = outcome
+        self.simulation = Simulation(options, clock.utc())
+        self.executed: Counter[int] = Counter()
+        self.simulation.meter.memory.store.on_write("counter", self._on_write)
+        self.clock = clock
+        transport = MemoryTransport(self.simulation.new_line("line"), clock=clock)
+        self.meter = Meter(transport, Session(transport), catalogue)
+
+    def play(self) -> None:
+        with self.meter:
+            for step in range(STEPS):
+                began = self.clock.monotonic()
+                result = self._step(step)
+                self.outcome.steps[result] += 1
+                if self.clock.monotonic() - began > STEP_BOUND_S:
+                    self._violation(f"step {step} took {self.clock.monotonic() - began:.0f} s")
+                if result == "lost for good":
+                    break
+        for value, count in self.executed.items():
+            if count > 1:
+                self._violation(f"the write of {value} was executed {count} times")
+        self.outcome.runs += 1
+        for injector in self.simulation.injectors:
+            self.outcome.faults += injector.counts
+
+    def _step(self, step: int) -> str:
+        try:
+            value = self.meter.read("counter").value
+            if value != self._held():
+                self._violation(f"read {value!r}, the meter holds {self._held()}")
+            target = self.seed * 100 + step * 10 + 1  # never written before in this run
+            self._write(target)
+            self._read_profile()
+        except UmiError as error:
+            if error.exit_code not in DOCUMENTED:
+                self._violation(f"undocumented exit code {error.exit_code}: {error}")
+            return "lost for good" if "hung up" in str(error) else f"exit {error.exit_code}"
+        return "done"
+
+    def _write(self, target: int) -> None:
+        try:
+            self.meter.write("counter", target)
+        except OutcomeUnknownError:
+            raise
+        except UmiError:
+            if self.executed[target]:
+                self._violation(f"the write of {target} was reported not sent, and ran")
+            raise
+        if self.executed[target] != 1 or self._held() != target:
+            self._violation(f"wrote {target}, the meter holds {self._held()}: {self.executed}")
+
+    def _read_profile(self) -> None:
+        found = self.meter.read("profile-table[0:30]")
+        store = self.simulation.meter.memory.store
+        if found.raw != store.read(found.part, Role.GUEST):
+            self._violation("the profile reads differently from what the meter holds")
+
+    def _held(self) -> int:
+        return int.from_bytes(self.simulation.meter.memory.store.values[COUNTER], "little")
+
+    def _on_write(self, raw: bytes) -> None:
+        self.executed[int.from_bytes(raw, "little")] += 1
+
+    def _violation(self, text: str) -> None:
+        self.outcome.violations.append(f"seed {self.seed}: {text}")
+
+
+def run_campaign(runs: int, rates: FaultRates, first_seed: int = 0) -> Outcome:
+    """Play the script that many times, each with its own seed."""
+    outcome = Outcome()
+    catalogue = Catalogue.load("ei4")
+    for seed in range(first_seed, first_seed + runs):
+        Run(seed, rates, outcome, catalogue).play()
+    return outcome
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--faults", default="all:0.05", help="as in umi sim --fault")
+    parser.add_argument("--seed", type=int, default=0, help="of the first run")
+    arguments = parser.parse_args()
+    outcome = run_campaign(arguments.runs, FaultRates.parse(arguments.faults), arguments.seed)
+    print(outcome)
+    print("\n".join(outcome.violations))
+    raise SystemExit(bool(outcome.violations))
+
+
+if __name__ == "__main__":
+    main()
