@@ -4,13 +4,17 @@ Big-endian inside. Decoding is strict: one order, shortest lengths, nothing left
 the curve, ranges and times the right way round.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Self, TypeVar
+from typing import Self
 
 from umi_cli import crypto, wire
 from umi_cli.certificates import tlv
+from umi_cli.certificates.authorisation import (
+    Authorisation,
+    AuthorityAuthorisation,
+    decode_authorisation,
+)
 from umi_cli.certificates.envelope import (
     PROFILE,
     TAG_BODY,
@@ -23,10 +27,10 @@ from umi_cli.certificates.envelope import (
     read_id,
     read_point,
 )
-from umi_cli.certificates.tlv import TlvReader
+from umi_cli.certificates.tlv import TlvReader, malformed
 from umi_cli.crypto import Signer
 from umi_cli.errors import MalformedError
-from umi_cli.types import Role, RoleSet, UmiId
+from umi_cli.types import UmiId
 from umi_cli.wire import Reader
 
 TAG_SERIAL = 0x5A
@@ -42,130 +46,10 @@ _WHAT = "certificate"
 _DATE_FORM = "%Y%m%d%H%M%SZ"
 _DATE_BYTES = 15
 
-_T = TypeVar("_T")
 
-
-def _build(what: str, build: Callable[[], _T]) -> _T:
-    """Build a record from bytes from outside: what it refuses is malformed."""
-    try:
-        return build()
-    except ValueError as error:
-        raise MalformedError(f"{what}: {error}") from error
-
-
-# Authorisation, standard:           Authorisation, signing authority:
-#  0  u8 1                            0  u8 1
-#  1  u8 0 standard                   1  u8 1 signing authority
-#  2  u64 lowest target UMI ID        2  u64 lowest target UMI ID
-# 10  u64 highest target UMI ID      10  u64 highest target UMI ID
-# 18  u8 role                        18  u16 signing roles, bit n = role n
-# 19  u8 flags                       20  u16 devolvable roles
-#                                    22  u8 flags
-_AUTHORISATION_VERSION = 1
-_KIND_STANDARD = 0
-_KIND_AUTHORITY = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetRange:
-    """Which devices a certificate is good for."""
-
-    lowest: UmiId
-    highest: UmiId
-
-    def __post_init__(self) -> None:
-        if self.lowest > self.highest:
-            raise ValueError(f"target range {self} is the wrong way round")
-
-    def __contains__(self, target: UmiId) -> bool:
-        return self.lowest <= target <= self.highest
-
-    def is_within(self, other: "TargetRange") -> bool:
-        """Tell whether no target lies outside the other range."""
-        return other.lowest <= self.lowest and self.highest <= other.highest
-
-    def encode(self) -> bytes:
-        """Return the 16 bytes of both ends."""
-        return self.lowest.value.to_bytes(8, "big") + self.highest.value.to_bytes(8, "big")
-
-    def __str__(self) -> str:
-        return f"{self.lowest}..{self.highest}"
-
-
-EVERY_TARGET = TargetRange(lowest=UmiId(0), highest=UmiId(0xFFFF_FFFF_FFFF_FFFF))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StandardAuthorisation:
-    """The holder acts in one role towards its targets."""
-
-    targets: TargetRange
-    role: Role
-    flags: int = 0
-    """0..255; their meaning is not public."""
-
-    def encode(self) -> bytes:
-        """Return the 20 bytes."""
-        head = bytes([_AUTHORISATION_VERSION, _KIND_STANDARD])
-        return head + self.targets.encode() + bytes([self.role, self.flags])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthorityAuthorisation:
-    """The holder issues certificates."""
-
-    targets: TargetRange
-    signing_roles: RoleSet
-    """Roles of the standard certificates it may issue."""
-    devolvable_roles: RoleSet
-    """Roles it may hand on to subordinate authorities."""
-    flags: int = 0
-    """0..255; their meaning is not public."""
-
-    def encode(self) -> bytes:
-        """Return the 23 bytes."""
-        head = bytes([_AUTHORISATION_VERSION, _KIND_AUTHORITY])
-        # choice: protocol 6.4: bit n of a big-endian u16 = role n
-        roles = self.signing_roles.bits.to_bytes(2, "big")
-        roles += self.devolvable_roles.bits.to_bytes(2, "big")
-        return head + self.targets.encode() + roles + bytes([self.flags])
-
-
-Authorisation = StandardAuthorisation | AuthorityAuthorisation
-
-
-def decode_authorisation(data: bytes) -> Authorisation:
-    """Decode either kind of authorisation; `MalformedError` if it is neither."""
-    reader = Reader(data, what="authorisation", byte_order="big")
-    if reader.u8("version") != _AUTHORISATION_VERSION:
-        raise MalformedError("authorisation has an unknown version", offset=0)
-    read = {_KIND_STANDARD: _read_standard, _KIND_AUTHORITY: _read_authority}.get(reader.u8("kind"))
-    if read is None:
-        raise MalformedError("authorisation has an unknown kind", offset=1)
-    authorisation = _build("authorisation", lambda: read(reader))
-    reader.end()
-    return authorisation
-
-
-def _read_range(reader: Reader) -> TargetRange:
-    return TargetRange(
-        lowest=UmiId(reader.u64("lowest target")), highest=UmiId(reader.u64("highest target"))
-    )
-
-
-def _read_standard(reader: Reader) -> Authorisation:
-    return StandardAuthorisation(
-        targets=_read_range(reader), role=Role(reader.u8("role")), flags=reader.u8("flags")
-    )
-
-
-def _read_authority(reader: Reader) -> Authorisation:
-    return AuthorityAuthorisation(
-        targets=_read_range(reader),
-        signing_roles=RoleSet(reader.u16("signing roles")),
-        devolvable_roles=RoleSet(reader.u16("devolvable roles")),
-        flags=reader.u8("flags"),
-    )
+def _check_serial(serial: bytes) -> None:
+    if not 1 <= len(serial) <= MAX_SERIAL_BYTES:
+        raise ValueError(f"a serial number has 1 to {MAX_SERIAL_BYTES} bytes")
 
 
 # Certificate name (B0, B2, B4):
@@ -179,8 +63,7 @@ class CertificateName:
     serial: bytes
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.serial) <= MAX_SERIAL_BYTES:
-            raise ValueError(f"a serial number has 1 to {MAX_SERIAL_BYTES} bytes")
+        _check_serial(self.serial)
 
     def encode(self) -> bytes:
         """Return the bytes of the wire."""
@@ -192,9 +75,8 @@ class CertificateName:
         """Take a certificate name; `MalformedError` if it is cut or has no serial number."""
         issuer, subject = UmiId(reader.u64("issuer")), UmiId(reader.u64("subject"))
         serial = reader.take(reader.u8("serial number length"), "serial number")
-        return _build(
-            "certificate name", lambda: cls(issuer=issuer, subject=subject, serial=serial)
-        )
+        with malformed("certificate name"):
+            return cls(issuer=issuer, subject=subject, serial=serial)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -228,10 +110,10 @@ class CertificateBody:
     authorisation: Authorisation
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.serial) <= MAX_SERIAL_BYTES:
-            raise ValueError(f"a serial number has 1 to {MAX_SERIAL_BYTES} bytes")
-        if self.valid_from.tzinfo is None or self.valid_until.tzinfo is None:
-            raise ValueError("times of a certificate have a zone")
+        _check_serial(self.serial)
+        for moment in (self.valid_from, self.valid_until):
+            if moment.tzinfo is None or moment.microsecond:
+                raise ValueError("times of a certificate have a zone and whole seconds")
         if not self.valid_from < self.valid_until:
             raise ValueError("the certificate ends before it begins")
 
@@ -313,7 +195,8 @@ class Certificate:
 
     @classmethod
     def _of(cls, envelope: Envelope) -> Self:
-        body = _build(_WHAT, lambda: CertificateBody.read(envelope.open_body(_WHAT)))
+        with malformed(_WHAT):
+            body = CertificateBody.read(envelope.open_body(_WHAT))
         return cls(body=body, envelope=envelope)
 
     def encode(self) -> bytes:

@@ -4,6 +4,9 @@ Tags have one byte or two, lengths their shortest form, and nothing follows the 
 decodes has exactly one encoding, so encoding again gives the bytes received.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from umi_cli import wire
 from umi_cli.errors import MalformedError
 from umi_cli.wire import Reader
@@ -127,3 +130,12 @@ def decode_only(data: bytes, tag: int, *, what: str) -> bytes:
     value = reader.value(tag, what)
     reader.end()
     return value
+
+
+@contextmanager
+def malformed(what: str) -> Iterator[None]:
+    """Turn the `ValueError` of a record that refuses decoded values into `MalformedError`."""
+    try:
+        yield
+    except ValueError as error:
+        raise MalformedError(f"{what}: {error}") from error
