@@ -132,7 +132,11 @@ class PrivateKey(Secret):
         try:
             key = load_der_private_key(der, passphrase)
         except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-            raise KeyUnusableError("the PKCS#8 structure cannot be read as a key") from error
+            raise KeyUnusableError(
+                "the key cannot be read: the file is damaged"
+                if passphrase is None
+                else "the key cannot be decrypted: the passphrase is wrong, or the file is damaged"
+            ) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
             raise KeyUnusableError("the key is not on the curve P-256")
         return cls(key)

@@ -128,7 +128,7 @@ class SignatureError(UmiError):
     """A signature, MAC or authentication tag does not verify: forged, damaged, or another key's."""
 
     code = "bad-signature"
-    exit_code = 33
+    exit_code = 33  # as malformed data: nothing the device said can be believed
     default_hint = "believe nothing that came with it; check the keys of both sides, then the line"
 
 

@@ -32,6 +32,7 @@ _PEM = re.compile(
     rb"-----BEGIN ([A-Z0-9 -]+)-----\s([A-Za-z0-9+/=\s]*)-----END \1-----\s*", re.ASCII
 )
 _PEM_LINE_CHARACTERS = 64
+_CONVERT_HINT = "convert another form of key with: openssl pkcs8 -topk8 -in OLD.pem -out NEW.pem"
 _SALT_BYTES = 16
 _CBC_IV_BYTES = 16
 _CBC_KEY_BYTES = 32  # AES-256
@@ -93,13 +94,13 @@ def decode_key(pem: bytes, passphrase: bytes | None = None) -> Key:
     if label not in (LABEL_ENCRYPTED_PKCS8, LABEL_ENCRYPTED_AES):
         raise KeyUnusableError(
             f"a PEM block {label!r} is no key that umi reads",
-            hint="convert it with: openssl pkcs8 -topk8 -in OLD.pem -out NEW.pem",
+            hint=_CONVERT_HINT,
         )
     if not passphrase:
         raise KeyUnusableError("the key is encrypted, and there is no passphrase")
     if label == LABEL_ENCRYPTED_AES:
         return _decrypt_aes(data, passphrase)
-    return _decrypt_pkcs8(data, passphrase)
+    return PrivateKey.from_pkcs8(data, passphrase)
 
 
 def save_key(path: Path, key: Key, passphrase: bytes | None = None) -> None:
@@ -132,7 +133,7 @@ def _encode_pem(label: str, data: bytes) -> bytes:
 def _decode_pem(pem: bytes) -> tuple[str, bytes]:
     match = _PEM.fullmatch(pem.lstrip())
     if match is None:
-        raise KeyUnusableError("this is no key: one PEM block is wanted")
+        raise KeyUnusableError("this is no key: one PEM block is wanted", hint=_CONVERT_HINT)
     try:
         data = base64.b64decode(b"".join(match[2].split()), validate=True)
     except binascii.Error:
@@ -157,15 +158,6 @@ def _encrypt_pkcs8(key: PrivateKey, passphrase: bytes, rounds: int) -> bytes:
 
 def _der_integer(number: int) -> bytes:
     return tlv.encode(_INTEGER, number.to_bytes(number.bit_length() // 8 + 1, "big"))
-
-
-def _decrypt_pkcs8(der: bytes, passphrase: bytes) -> PrivateKey:
-    try:
-        return PrivateKey.from_pkcs8(der, passphrase)
-    except KeyUnusableError as error:
-        raise KeyUnusableError(
-            "the key cannot be decrypted: the passphrase is wrong, or the file is damaged"
-        ) from error
 
 
 def _load_pkcs8(der: bytes) -> PrivateKey:

@@ -27,7 +27,6 @@ _LITERAL = re.compile(
     | [0-9\s-]+                       # a PIN
     | -----BEGIN.*                    # a key's PEM text
     | (hex|pass|pin|base64|data|secret|key):.*
-    | [a-z0-9+/]{20,}={0,2}           # base64 of 16 bytes and up, without a file's dot
     """,
     re.ASCII | re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
@@ -83,6 +82,8 @@ class SecretSource:
     def _parse_explicit(cls, kind: SourceKind, where: str) -> Self:
         if kind is SourceKind.DESCRIPTOR and not re.fullmatch(r"[0-9]{1,5}", where):
             raise KeyUnusableError("fd: wants the number of an open descriptor, such as fd:3")
+        if kind is SourceKind.ENVIRONMENT and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", where):
+            raise KeyUnusableError("env: wants the name of an environment variable")
         return cls(kind=kind, where=where)
 
     def read(
@@ -122,13 +123,15 @@ class SecretSource:
         return stripped
 
     def _read_file(self) -> bytes:
-        path = Path(self.where).expanduser()
-        if not self.is_explicit and not path.exists():
+        path = os.path.expanduser(self.where)
+        if not self.is_explicit and not os.path.exists(path):
             # Not named: it may be a passphrase that was typed in the place of its source.
             raise KeyUnusableError(
-                "the source of a secret names no file that exists", hint=_SOURCES_HINT
+                "the source of a secret names no file that exists, and a secret itself "
+                "cannot stand on the command line",
+                hint=_SOURCES_HINT,
             )
-        return files.read_private(path)
+        return files.read_private(Path(path))
 
 
 def _ask(what: str, ask: Ask | None) -> bytes:
