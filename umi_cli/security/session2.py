@@ -101,6 +101,8 @@ class SealedSession(Secret):
     @property
     def exchanges_left(self) -> int:
         """Return how many commands the session can still take before it must be renewed."""
+        if not self.is_alive:
+            return 0
         return max(0, (LAST_COUNTER - self._next) // _COUNTERS_PER_EXCHANGE + 1)
 
     def end(self) -> None:

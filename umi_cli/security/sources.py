@@ -106,7 +106,7 @@ class SecretSource:
                 secret = _read_variable(self.where, os.environ if environ is None else environ)
             case SourceKind.DESCRIPTOR:
                 secret = _read_descriptor(int(self.where))
-            case SourceKind.FILE:
+            case _:
                 secret = self._read_file()
         if not secret:
             raise KeyUnusableError(f"the {what} is empty")
