@@ -154,6 +154,11 @@ def test_unknown_issuer() -> None:
     assert failure(DEVICE, [ROOT, DEVICE]) is ChainFailure.UNKNOWN_ISSUER
 
 
+def test_an_anchor_of_another_id_is_not_the_issuer() -> None:
+    trust = Trust(anchors=(Anchor(subject=UmiId(7), public_point=ROOT_KEY.public_point),))
+    assert failure(DEVICE, [AUTHORITY], trust) is ChainFailure.UNKNOWN_ISSUER
+
+
 def test_no_anchor() -> None:
     trust = Trust(anchors=(Anchor(subject=UmiId(7), public_point=FALSE_KEY.public_point),))
     assert failure(DEVICE, [AUTHORITY, ROOT], trust) is ChainFailure.NO_ANCHOR
