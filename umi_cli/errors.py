@@ -89,6 +89,13 @@ class OutcomeUnknownError(LostError):
     code = "outcome-unknown"
 
 
+class SessionDeadError(LostError):
+    """A sealed session has ended, or was given up because its counters are in doubt."""
+
+    code = "session-dead"
+    default_hint = "start a new session; read back what the last command was to change"
+
+
 class AuthenticationError(UmiError):
     """The device refused the authentication."""
 
@@ -115,6 +122,14 @@ class NotTrustedError(UmiError):
 
     code = "not-trusted"
     exit_code = 24
+
+
+class SignatureError(UmiError):
+    """A signature, MAC or authentication tag does not verify: forged, damaged, or another key's."""
+
+    code = "bad-signature"
+    exit_code = 33  # as malformed data: nothing the device said can be believed
+    default_hint = "believe nothing that came with it; check the keys of both sides, then the line"
 
 
 class RefusedError(UmiError):

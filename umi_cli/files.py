@@ -1,17 +1,22 @@
-"""How files are written so that no cut leaves half of one.
+"""How files are written so that no cut leaves half of one, and how private files are read.
 
 A reader sees the old file or the new one, never a part: temporary file beside it, fsync, rename,
-fsync of the directory.
+fsync of the directory. Files with secrets are their owner's alone (cli.md, Secrets).
 """
 
 import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
+from umi_cli.errors import KeyUnusableError
+
 PRIVATE_MODE = 0o600
+MAX_PRIVATE_FILE_BYTES = 65_536  # a PEM key has 300 bytes; more is the wrong file
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hang before it is refused
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True) -> None:
@@ -49,3 +54,36 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_private(path: Path) -> bytes:
+    """Read a file that only its owner, we, can read.
+
+    Raises:
+        KeyUnusableError: it is missing, unreadable, too long, another's, or open to others.
+    """
+    try:
+        with os.fdopen(os.open(path, _OPEN), "rb") as file:
+            _check_private(path, os.fstat(file.fileno()))
+            data = file.read(MAX_PRIVATE_FILE_BYTES + 1)
+    except OSError as error:
+        raise KeyUnusableError(f"cannot read {path}: {error.strerror}") from error
+    if len(data) > MAX_PRIVATE_FILE_BYTES:
+        raise KeyUnusableError(f"{path} is too long for a file with a secret")
+    return data
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyUnusableError(
+            f"{path} is not a regular file", hint="hand a pipe over as fd:N, or as - on stdin"
+        )
+    if status.st_uid != os.geteuid():
+        raise KeyUnusableError(
+            f"{path} belongs to another user", hint="use a file of your own, with mode 0600"
+        )
+    if status.st_mode & 0o077:
+        raise KeyUnusableError(
+            f"{path} is open to other users (mode {stat.S_IMODE(status.st_mode):04o})",
+            hint="take their rights away (chmod 600); if others had access, make a new key",
+        )
