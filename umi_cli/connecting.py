@@ -3,8 +3,6 @@
 (The module is not called `connect`, for then it would hide the function of that name in `umi_cli`.)
 """
 
-import math
-
 from umi_cli.device.meter import Meter
 from umi_cli.device.session import Observer, Session
 from umi_cli.errors import InputError
@@ -14,7 +12,7 @@ from umi_cli.transports.base import Transport
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UmiId
 
 DEFAULT_RETRIES = 2
-MAX_WAIT_S = 86_400.0  # of any wait: a day
+MAX_WAIT_S = 86_400  # a day: a longer wait is a mistake in the unit
 
 
 def connect(
@@ -88,14 +86,14 @@ def _parse_wait_s(text: str) -> float:
     try:
         wait_s = float(text)
     except ValueError:
-        wait_s = math.nan
-    return _check_wait_s(wait_s, text)
-
-
-def _check_wait_s(wait_s: float, text: str = "") -> float:
-    if not 0 < wait_s <= MAX_WAIT_S:  # NaN is none either
-        raise InputError(f"{text or wait_s} is no number of seconds above 0 and up to {MAX_WAIT_S:g}")
+        wait_s = 0.0
+    _check_wait_s(wait_s)
     return wait_s
+
+
+def _check_wait_s(wait_s: float) -> None:
+    if not 0 < wait_s <= MAX_WAIT_S:  # NaN is not, either
+        raise InputError(f"a wait is a number of seconds above 0 and up to {MAX_WAIT_S}")
 
 
 def _open_sim(address: Address) -> Transport:

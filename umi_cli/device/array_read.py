@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from umi_cli.application.codes import ResultCode
 from umi_cli.device.session import PacketTooLargeError
-from umi_cli.errors import RefusedError, UmiError
+from umi_cli.errors import MalformedError, RefusedError, UmiError
 from umi_cli.types import MAX_ELEMENT, TO_END, ObjectPart
 
 FIRST_CHUNK_BYTES = 16_384  # asked for at once after a TOO_LONG; halved from there
@@ -105,15 +105,17 @@ class _Chunks:
             if self._part.last == TO_END and _has_code(error, ResultCode.UNKNOWN_ELEMENT):
                 return self._take_tail()
             return self._ask_for_less(error)
+        if len(data) > asked * self._element_bytes:
+            raise MalformedError(f"{len(data)} bytes came for {asked} elements of {self._part}")
         self._raw += data
-        return len(data) >= asked * self._element_bytes
+        return len(data) == asked * self._element_bytes
 
     def _take_tail(self) -> bool:
         """Take what is left up to the end, less than a chunk; tell whether there may be more."""
         try:
             self._raw += self._read(replace(self._part, first=self._next, last=TO_END))
         except UmiError as error:
-            if _has_code(error, ResultCode.UNKNOWN_ELEMENT):
+            if self._raw and _has_code(error, ResultCode.UNKNOWN_ELEMENT):
                 return False
             return self._ask_for_less(error)
         return False

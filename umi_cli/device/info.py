@@ -43,9 +43,14 @@ def read_info(meter: Meter) -> Info:
     Raises:
         UmiError: it does not answer. What it refuses is no error.
     """
-    device_id = meter.device_id
+    device_id: UmiId | None = None
     objects: dict[str, Value] = {}
     refused: dict[str, RefusedError] = {}
+    host_time = _host_time(meter)
+    try:
+        device_id = meter.device_id
+    except RefusedError as error:
+        refused["device"] = error
     for section, name in SECTIONS.items():
         if not meter.catalogue.has(name):
             continue
@@ -53,7 +58,8 @@ def read_info(meter: Meter) -> Info:
             objects[section] = meter.read(name).value
         except RefusedError as error:
             refused[section] = error
-    host_time = EPOCH + timedelta(seconds=meter.session.utc_s())
+        if section == "clock":
+            host_time = _host_time(meter)  # now: on a slow line the rest takes a while
     addresses = meter.session.link.addresses
     return Info(
         device_id=device_id,
@@ -65,6 +71,10 @@ def read_info(meter: Meter) -> Info:
         role=meter.session.role.label,
         addresses=(addresses.own, addresses.peer),
     )
+
+
+def _host_time(meter: Meter) -> datetime:
+    return EPOCH + timedelta(seconds=meter.session.utc_s())
 
 
 def _difference_s(clock: Value, host_time: datetime) -> int | None:

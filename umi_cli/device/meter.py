@@ -220,7 +220,10 @@ class Meter:
             self._change(set_write, lambda: self.access(part).write == write)
 
     def _resolve(self, part: str | ObjectPart) -> ObjectPart:
-        return self.catalogue.resolve(part) if isinstance(part, str) else part
+        if isinstance(part, str):
+            return self.catalogue.resolve(part)
+        self.catalogue.type_of(part)  # before anything is sent
+        return part
 
     def _value(self, part: ObjectPart, raw: bytes) -> ObjectValue:
         return ObjectValue(

@@ -5,6 +5,7 @@ Sources: protocol 2.3 (what may be repeated), 3.1 (how a response is bound to it
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from umi_cli.application.codes import PacketType, ResultCode, refusal
@@ -18,6 +19,7 @@ from umi_cli.errors import (
     MalformedError,
     NoAnswerError,
     OutcomeUnknownError,
+    RefusedError,
     UmiError,
 )
 from umi_cli.link.connection import LinkConnection
@@ -42,6 +44,7 @@ RECOVERIES = 3  # how often a command that may be repeated is given again after 
 BUSY_PAUSE_S = 0.2  # between tries while the device is busy with another transaction
 BUSY_TRIES = 25  # 5 s in all
 MAX_WAITS = 1000  # a device that answers WAIT for ever is not waited for
+_OF_COMPLETE = (PacketType.WAIT, PacketType.ERROR)  # a refusal of COMPLETE, not of its command
 _TEMPORARY = (LinkErrorCode.BUSY, LinkErrorCode.CANNOT_FORWARD)
 
 Observer = Callable[[str, bytes], None]
@@ -160,14 +163,36 @@ class Session:
         transaction = self._next_transaction()
         try:
             message = self._send(command, transaction)
-            for _ in range(MAX_WAITS):
-                if message.packet_type != PacketType.WAIT or message.argument != ResultCode.OK:
-                    return _reply_of(command, message)
-                self._pause(Wait.decode(message.payload).wait_ms / 1000)
-                message = self._send(Complete(), transaction)
+            if _is_wait(message):
+                message = self._await(command, message, transaction)
+            return _reply_of(command, message)
         except MalformedError as error:
             raise _InDoubtError(error, may_have_run=True) from error
-        raise LinkError(f"the device deferred {command.title} {MAX_WAITS} times")
+
+    def _await(self, command: Command[Any], message: Message, transaction: int) -> Message:
+        """Return the response that was deferred.
+
+        The device has taken the command: whatever fails from here on, it may have run.
+        """
+        try:
+            for _ in range(MAX_WAITS):
+                self._pause(Wait.decode(message.payload).wait_ms / 1000)
+                message = self._send(Complete(), transaction)
+                if not _is_wait(message):
+                    break
+            else:
+                raise LinkError(f"the device deferred {command.title} {MAX_WAITS} times")
+            if message.packet_type in _OF_COMPLETE and message.argument != ResultCode.OK:
+                raise refusal(message.argument, Complete().title)
+        except _InDoubtError as error:
+            raise _InDoubtError(error.cause, may_have_run=True) from error
+        except LinkError as error:
+            if not command.CHANGES:
+                raise  # it would be deferred again
+            raise _InDoubtError(error, may_have_run=True) from error
+        except RefusedError as error:
+            raise _InDoubtError(error, may_have_run=True) from error
+        return message
 
     def _next_transaction(self) -> int:
         self._transaction = (self._transaction + 1) & 0xFFFF
@@ -233,7 +258,8 @@ class Session:
                 self._flush()
                 events = self._pump(self.link.deadline)
                 if events:
-                    self._flush()  # what acknowledges the last fragment
+                    with suppress(LostError):  # the event stands, and the next command will tell
+                        self._flush()  # what acknowledges the last fragment
                     return events[0]
         except LostError as error:
             ended = self.link.abort(str(error))
@@ -281,6 +307,10 @@ class Session:
             if self._observer:
                 self._observer("out", frame)
             self._transport.send(frame)
+
+
+def _is_wait(message: Message) -> bool:
+    return message.packet_type == PacketType.WAIT and message.argument == ResultCode.OK
 
 
 def _reply_of(command: Command[Any], message: Message) -> Payload:

@@ -127,7 +127,8 @@ def wait_for_call(host: str, port: int, address: str, wait_s: float | None = Non
 
 def _no_such_host(host: str, address: str, error: Exception) -> NoSuchPortError:
     reason = getattr(error, "strerror", "") or "no name has this form"
-    return NoSuchPortError(f"{address}: there is no host {host!r} ({reason})", hint="check the name")
+    sentence = f"{address}: there is no host {host!r} ({reason})"
+    return NoSuchPortError(sentence, hint="check the name")
 
 
 def _family(host: str) -> socket.AddressFamily:

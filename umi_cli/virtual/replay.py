@@ -11,9 +11,7 @@ from hashlib import sha256
 
 from umi_cli.application.packet import Message
 
-REMEMBERED = (
-    64  # commands of a line; a link has one at a time, so a late frame is never that far behind
-)
+REMEMBERED = 64  # commands of a line; it has one at a time: no late frame is so far behind
 LATE_WITHIN_S = 60  # how long a held-up frame can be under way; then clients may start over
 HALF_OF_TRANSACTIONS = 1 << 15
 

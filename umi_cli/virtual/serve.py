@@ -4,6 +4,7 @@ One thread waits for all of them at once. Only lines that wait for something are
 time, so hundreds of idle readers cost nothing.
 """
 
+import errno
 import os
 import selectors
 import socket
@@ -14,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from umi_cli.errors import InputError, NoSuchPortError, PortBusyError
+from umi_cli.errors import InputError, NoSuchPortError, PortBusyError, PortPermissionError, UmiError
 from umi_cli.virtual.line import MeterLine
 from umi_cli.virtual.setup import Simulation
 
@@ -36,16 +37,19 @@ class _Channel:
     def is_terminal(self) -> bool:
         return isinstance(self.port, int)
 
-    def read(self) -> bytes:
-        """Return what is there; nothing once the reader is gone."""
-        if isinstance(self.port, int):
-            return os.read(self.port, CHUNK_BYTES)
-        with suppress(ConnectionError):
+    def read(self) -> bytes | None:
+        """Return what is there, None if it is nothing yet; no bytes once the reader is gone."""
+        try:
+            if isinstance(self.port, int):
+                return os.read(self.port, CHUNK_BYTES)
             return self.port.recv(CHUNK_BYTES)
-        return b""
+        except BlockingIOError:
+            return None
+        except OSError:  # not only ConnectionError: a network that fails has many names
+            return b""
 
     def write(self) -> None:
-        """Send what can be sent without waiting; `ConnectionError` if the reader is gone."""
+        """Send what can be sent without waiting; `OSError` if the reader is gone."""
         with suppress(BlockingIOError):
             while self.unsent:
                 sent = (
@@ -76,11 +80,15 @@ class Server:
         self._listeners: list[socket.socket] = []
         self._channels: set[_Channel] = set()
         self._timed: set[_Channel] = set()
-        self._links: list[Path] = []
+        self._links: dict[Path, str] = {}
+        """What we made, and the terminal it leads to."""
         self._slaves: list[int] = []
         self._names = 0
         self._wakeup, self._waker = socket.socketpair()
         self._is_stopping = False
+        self._has_news = False
+        self._events = simulation.meter.memory.events
+        self._events.subscribers.append(self._on_event)
         self._selector.register(self._wakeup, selectors.EVENT_READ, None)
 
     def __enter__(self) -> Self:
@@ -93,18 +101,20 @@ class Server:
         """Take readers on a TCP port (0: any that is free); return the address.
 
         Raises:
-            PortBusyError: the port is in use, or cannot be used.
+            PortBusyError: the port is in use.
+            PortPermissionError: this user may not listen there.
+            NoSuchPortError: this host has no such address.
         """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        except OSError as error:
-            raise PortBusyError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        except (OSError, UnicodeError) as error:
+            raise _listen_error(host, port, error) from error
         listener.setblocking(False)
         self._listeners.append(listener)
         self._selector.register(listener, selectors.EVENT_READ, listener)
         number = listener.getsockname()[1]
-        return f"tcp:[{host}]:{number}" if ":" in host else f"tcp:{host}:{number}"
+        return _address(host, number)
 
     def call(self, host: str, port: int) -> str:
         """Call a reader that listens, as a meter with a modem does; return the address.
@@ -114,10 +124,10 @@ class Server:
         """
         try:
             connection = socket.create_connection((host, port), timeout=10)
-        except OSError as error:
-            raise NoSuchPortError(f"nobody listens on {host}:{port}: {error.strerror}") from error
+        except (OSError, UnicodeError) as error:
+            raise NoSuchPortError(f"nobody listens on {host}:{port}: {error}") from error
         self._add_connection(connection)
-        return f"tcp:{host}:{port}"
+        return _address(host, port)
 
     def open_terminal(self, link: Path) -> str:
         """Serve on a pseudo-terminal, found under the name `link`; return the address.
@@ -128,15 +138,16 @@ class Server:
         master, slave = os.openpty()
         tty.setraw(slave)  # it stays open: a reader may come and go
         self._slaves.append(slave)
+        name = os.ttyname(slave)
         os.set_blocking(master, False)
         self._add(_Channel(self._new_line(), master, str(link)), master)
         try:
-            if link.is_symlink():
+            if link.is_symlink() and link.readlink().parent == Path(name).parent:
                 link.unlink()  # left behind by a run that was killed
-            link.symlink_to(os.ttyname(slave))
+            link.symlink_to(name)
         except OSError as error:
             raise InputError(f"cannot make the link {link}: {error.strerror}") from error
-        self._links.append(link)
+        self._links[link] = name
         return f"serial:{link}"
 
     def run(self) -> None:
@@ -145,6 +156,8 @@ class Server:
             for key, mask in self._selector.select(self._timeout_s()):
                 self._on_ready(key.data, mask)
             self._on_timers()
+            while self._has_news:
+                self._publish()
 
     def stop(self) -> None:
         """Have `run` return; may be called from another thread."""
@@ -153,8 +166,11 @@ class Server:
 
     def close(self) -> None:
         """Hang up, and take the links away."""
-        for link in self._links:
-            link.unlink(missing_ok=True)
+        with suppress(ValueError):  # closed before
+            self._events.subscribers.remove(self._on_event)
+        for link, name in self._links.items():
+            if link.is_symlink() and str(link.readlink()) == name:  # it is ours still
+                link.unlink(missing_ok=True)
         for channel in list(self._channels):
             self._drop(channel)
         for listener in self._listeners:
@@ -174,7 +190,7 @@ class Server:
         if isinstance(target, _Channel):
             self._on_channel(target, mask)
         elif target is not None:
-            with suppress(BlockingIOError, ConnectionError):
+            with suppress(OSError):  # it has gone again, or we have no descriptor left
                 self._add_connection(target.accept()[0])
 
     def _add_connection(self, connection: socket.socket) -> None:
@@ -193,6 +209,8 @@ class Server:
     def _on_channel(self, channel: _Channel, mask: int) -> None:
         if mask & selectors.EVENT_READ:
             data = channel.read()
+            if data is None:
+                return
             if not data:
                 self._drop(channel)
                 return
@@ -206,6 +224,15 @@ class Server:
             due = channel.line.deadline
             if due is not None and due <= now:
                 self._tend(channel, channel.line.on_timer)
+
+    def _on_event(self, number: int, now_s: int) -> None:
+        self._has_news = True
+
+    def _publish(self) -> None:
+        """Let every line send what its reader has subscribed to."""
+        self._has_news = False
+        for channel in list(self._channels):
+            self._tend(channel, channel.line.on_timer)
 
     def _tend(self, channel: _Channel, act: Callable[[float, float], None]) -> None:
         """Let a line do something, and send what comes of it."""
@@ -237,3 +264,13 @@ class Server:
             self._timed.discard(channel)
             self._selector.unregister(channel.port)
             channel.close()
+
+
+def _address(host: str, port: int) -> str:
+    return f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}"
+
+
+def _listen_error(host: str, port: int, error: OSError | UnicodeError) -> UmiError:
+    kinds = {errno.EADDRINUSE: PortBusyError, errno.EACCES: PortPermissionError}
+    kind = kinds.get(getattr(error, "errno", None) or 0, NoSuchPortError)
+    return kind(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', error)}")

@@ -142,7 +142,7 @@ def parse_number(name: str, lowest: int, highest: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         is_number = text.isascii() and text.isdigit() and len(text) <= len(str(highest))
         if not is_number or not lowest <= int(text) <= highest:
-            raise InputError(f"{name} takes a number of {lowest} to {highest}, not {text!r}")
+            raise InputError(f"{name} takes a number of {lowest} to {highest}, not {text!r:.60}")
         return int(text)
 
     return parse

@@ -59,7 +59,8 @@ def _lock(path: Path) -> int | None:
         lock = path.with_name(f".{path.name}.lock")
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_MODE)
     except (OSError, ValueError) as error:  # ValueError: no name of a file, such as `.`
-        raise InputError(f"cannot use the state file {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot use the state file {path}: {reason}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
