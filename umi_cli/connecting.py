@@ -3,13 +3,21 @@
 (The module is not called `connect`, for then it would hide the function of that name in `umi_cli`.)
 """
 
+import os
+from typing import TYPE_CHECKING
+
+from umi_cli.device.driver import Observer
 from umi_cli.device.meter import Meter
-from umi_cli.device.session import Observer, Session
+from umi_cli.device.protection import Protection, Unprotected
+from umi_cli.device.session import Session
 from umi_cli.errors import InputError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.transports.address import Address
 from umi_cli.transports.base import Transport
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UmiId
+
+if TYPE_CHECKING:
+    from umi_cli.device.credentials import Credentials
 
 DEFAULT_RETRIES = 2
 MAX_WAIT_S = 86_400  # a day: a longer wait is a mistake in the unit
@@ -24,6 +32,7 @@ def connect(
     retries: int = DEFAULT_RETRIES,
     dry_run: bool = False,
     observer: Observer | None = None,
+    credentials: "Credentials | None" = None,
 ) -> Meter:
     """Open a device.
 
@@ -40,6 +49,7 @@ def connect(
         retries: how often a frame is repeated before the exchange fails, 0 or more.
         dry_run: refuse to send what changes the device.
         observer: told every piece of bytes, `"out"` or `"in"`.
+        credentials: what we prove ourselves with, by scheme; without any we are guest.
 
     Raises:
         InputError: the address, the datasheet or a number cannot be understood.
@@ -56,6 +66,7 @@ def connect(
     session = Session(
         transport,
         own_id=umi_id,
+        protection=_protection(credentials),
         attempts=retries + 1,
         timeout_s=timeout_s,
         port=parsed.port,
@@ -63,6 +74,20 @@ def connect(
         observer=observer,
     )
     return Meter(transport, session, catalogue)
+
+
+def _protection(credentials: "Credentials | None") -> Protection:
+    if credentials is None:
+        return Unprotected()
+    from umi_cli.device.credentials import Scheme1Credentials
+
+    if isinstance(credentials, Scheme1Credentials):
+        from umi_cli.device.protection1 import Scheme1
+
+        return Scheme1(credentials)
+    from umi_cli.device.protection2 import Scheme2
+
+    return Scheme2(credentials)
 
 
 def open_transport(address: Address) -> Transport:
@@ -106,7 +131,8 @@ def _open_sim(address: Address) -> Transport:
     clock = SimulatedClock(None if fixed is None else float(fixed + EPOCH_UNIX_S))
     simulation = Simulation(options, clock.utc())
     return MemoryTransport(
-        simulation.new_line("line"),
+        # Named anew each time: a command of an earlier run is no late copy of one of this run.
+        simulation.new_line(os.urandom(8).hex()),
         clock=clock,
         address=address.text,
         on_close=simulation.close,

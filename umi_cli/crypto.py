@@ -231,6 +231,11 @@ def hmac_sha256(key: bytes, data: bytes) -> bytes:
     return hmac.digest(key, data, "sha256")
 
 
+def new_salt() -> bytes:
+    """Return a fresh random session salt."""
+    return os.urandom(SALT_BYTES)
+
+
 def session_key(z: bytes, salt_a: bytes, salt_b: bytes) -> AesKey:
     """Derive the key of a scheme 2 session from Z and both salts (protocol 6.3)."""
     return AesKey(hmac_sha256(z, salt_a + salt_b)[:AES_KEY_BYTES])

@@ -1,7 +1,9 @@
 """Bytes and secrets: where they may come from, and what is refused."""
 
+import getpass
 import io
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -108,17 +110,15 @@ def test_secret_that_others_can_read(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("0011\n")
     path.chmod(0o640)
-    with pytest.raises(KeyUnusableError, match="others can use"):
+    with pytest.raises(KeyUnusableError, match="open to other users"):
         read_secret(str(path), "the key")
 
 
-def test_secret_of_stdin_variable_and_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
-    give(monkeypatch, b"0022\n")
+def test_secret_of_variable_and_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", "0033")
     reader, writer = os.pipe()
     os.write(writer, b"0044\n")
     os.close(writer)
-    assert read_secret("-", "the key") == "0022"
     assert read_secret("env:KEY", "the key") == "0033"
     assert read_secret(f"fd:{reader}", "the key") == "0044"
     os.close(reader)
@@ -131,6 +131,46 @@ def test_refused_sources_are_not_repeated(source: str, monkeypatch: pytest.Monke
         read_secret(source, "the key")
     assert "0011" not in str(caught.value)
     assert caught.value.hint
+
+
+def test_secret_of_stdin() -> None:
+    code = "from umi_cli.cli.sources import read_secret; print(read_secret('-', 'the key'))"
+    process = subprocess.run(
+        [sys.executable, "-c", code], input="0022\n", capture_output=True, text=True, check=True
+    )
+    assert process.stdout == "0022\n"
+
+
+def test_secret_that_is_no_text_shows_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environb, b"KEY", b"\xff\xfe")
+    with pytest.raises(KeyUnusableError) as caught:
+        read_secret("env:KEY", "the key")
+    assert caught.value.__cause__ is None
+
+
+def test_nobody_is_asked_where_nobody_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    give(monkeypatch, b"", is_terminal=True)
+    with pytest.raises(InputError, match="nobody is here to type the passphrase"):
+        read_secret("prompt", "the passphrase", no_input=True)
+
+
+@pytest.mark.parametrize("answer", ["0055", None])
+def test_a_person_at_the_terminal_is_asked(
+    answer: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(prompt: str, stream: object) -> str:
+        assert prompt == "Passphrase: "
+        if answer is None:
+            raise EOFError
+        return answer
+
+    give(monkeypatch, b"", is_terminal=True)
+    monkeypatch.setattr(getpass, "getpass", ask)
+    if answer is None:
+        with pytest.raises(InputError, match="not given"):
+            read_secret("prompt", "the passphrase")
+    else:
+        assert read_secret("prompt", "the passphrase") == answer
 
 
 @pytest.mark.parametrize("source", ["env:NOSUCH", "file:/nonexistent", "fd:987"])

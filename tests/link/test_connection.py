@@ -334,6 +334,20 @@ def test_both_ends_may_command_one_after_the_other() -> None:
     assert ends[0].addresses == LinkAddresses(own=0, peer=1)
 
 
+def test_a_response_to_us_leaves_our_own_stored_answer() -> None:
+    reader = LinkConnection(METER)
+    meter = LinkConnection(METER, LinkAddresses(own=1, peer=5))
+    command_between(reader, meter, b"subscribe")
+    meter.command(b"event", 0.0)
+    (published,) = meter.frames_to_send()
+    reader.receive_data(published, 0.0)
+    reader.respond(b"taken")
+    stored = reader.frames_to_send()
+    command_between(reader, meter, b"read")
+    assert reader.receive_data(published, 0.0) == []
+    assert reader.frames_to_send() == stored
+
+
 @pytest.mark.parametrize("before", range(1, 16))
 def test_a_resync_forgets_on_both_sides_what_was_answered(before: int) -> None:
     """Else the peer's first command after it would look like a repeat, or late."""

@@ -43,6 +43,17 @@ def last(chunk: bytes) -> Fragment:
     return Fragment(fragment_type=FragmentType.LAST, chunk=chunk)
 
 
+def test_the_numbers_of_the_protocol() -> None:
+    assert {code.name: code.value for code in FragmentErrorCode} == {
+        "PACKET_TOO_LARGE": 0,
+        "PROTOCOL_ERROR": 1,
+        "LENGTH_ERROR": 2,
+        "TERMINATED": 3,
+        "UNKNOWN_FRAGMENT_VERSION": 4,
+    }
+    assert (MAX_FRAGMENT_BYTES, MAX_PACKET_BYTES) == (244, 65_536)
+
+
 @given(fragments)
 def test_every_fragment_round_trips(fragment: Fragment) -> None:
     assert Fragment.decode(fragment.encode()) == fragment
@@ -75,19 +86,19 @@ def test_garbage_raises_one_class(payload: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "number"),
+    ("payload", "number", "message"),
     [
-        ("", FragmentErrorCode.PROTOCOL_ERROR),
-        ("000000", FragmentErrorCode.PROTOCOL_ERROR),
-        ("50000000", FragmentErrorCode.PROTOCOL_ERROR),
-        ("01000000", FragmentErrorCode.UNKNOWN_FRAGMENT_VERSION),
-        ("5f000000", FragmentErrorCode.UNKNOWN_FRAGMENT_VERSION),
+        ("", FragmentErrorCode.PROTOCOL_ERROR, "at least 4 bytes"),
+        ("000000", FragmentErrorCode.PROTOCOL_ERROR, "at least 4 bytes"),
+        ("50000000", FragmentErrorCode.PROTOCOL_ERROR, "fragment type 5"),
+        ("01000000", FragmentErrorCode.UNKNOWN_FRAGMENT_VERSION, "version 1"),
+        ("5f000000", FragmentErrorCode.UNKNOWN_FRAGMENT_VERSION, "version 15"),
     ],
 )
 def test_the_number_that_a_bad_fragment_is_answered_with(
-    payload: str, number: FragmentErrorCode
+    payload: str, number: FragmentErrorCode, message: str
 ) -> None:
-    with pytest.raises(FragmentError) as caught:
+    with pytest.raises(FragmentError, match=message) as caught:
         Fragment.decode(bytes.fromhex(payload))
     assert caught.value.number == number
 

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from tests.independent import checksum
 from umi_cli.errors import MalformedError
-from umi_cli.link.frame import MAX_FRAME_BYTES, MAX_FRAME_PAYLOAD, Frame, FrameType, verify_crc
+from umi_cli.link.frame import (
+    HOST_ADDRESS,
+    MAX_FRAME_BYTES,
+    MAX_FRAME_PAYLOAD,
+    Frame,
+    FrameType,
+    LinkErrorCode,
+    verify_crc,
+)
 
 VECTORS = {
     vector["name"]: vector
@@ -43,6 +51,26 @@ def test_the_captured_frame_both_ways() -> None:
         payload=CAPTURED[4:-2],
     )
     assert frame.encode() == CAPTURED
+
+
+def test_the_numbers_of_the_protocol() -> None:
+    assert {kind.name: kind.value for kind in FrameType} == {
+        "SIMPLE": 0,
+        "SIMPLE_RESPONSE": 1,
+        "FRAGMENT": 2,
+        "FRAGMENT_RESPONSE": 3,
+        "RESYNC": 4,
+        "RESYNC_RESPONSE": 5,
+        "ERROR": 15,
+    }
+    assert {code.name: code.value for code in LinkErrorCode} == {
+        "UNKNOWN_FRAME_TYPE": 1,
+        "UNKNOWN_PROTOCOL_VERSION": 2,
+        "BAD_ADDRESS": 3,
+        "CANNOT_FORWARD": 4,
+        "BUSY": 5,
+    }
+    assert (HOST_ADDRESS, MAX_FRAME_PAYLOAD, MAX_FRAME_BYTES) == (0, 249, 255)
 
 
 def test_resync_both_ways() -> None:
@@ -111,7 +139,8 @@ def test_garbage_with_a_right_crc(body: bytes) -> None:
 @pytest.mark.parametrize("length", [250, 255])
 def test_a_length_that_no_frame_has(length: int) -> None:
     body = bytes([0x11, 0, length, 0]) + bytes(length)
-    with pytest.raises(MalformedError, match="length byte"):
+    message = f"length byte says {length} bytes of payload, {length} are there"
+    with pytest.raises(MalformedError, match=message):
         Frame.decode(body + checksum(body))
 
 

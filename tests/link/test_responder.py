@@ -157,6 +157,16 @@ def test_late_commands_are_dropped() -> None:
     command(link, 10)
 
 
+def test_seven_sequences_ahead_are_new_and_the_eighth_is_late() -> None:
+    for sequence in (1, 8, 12):
+        for ahead, is_new in ((7, True), (8, False)):
+            link = meter()
+            command(link, sequence)
+            answer(link)
+            data = reader_frame((sequence + ahead - 1) % 15 + 1)
+            assert bool(link.receive_data(data, 0.0)) is is_new
+
+
 def test_the_sequences_ahead_are_new_across_15_too() -> None:
     for sequence, following in ((1, 2), (14, 15), (15, 1), (12, 2)):
         link = meter()
@@ -209,6 +219,7 @@ def test_respond_and_refuse_without_a_command_say_nothing() -> None:
     command(link, 1)
     answer(link)
     link.respond(b"again")
+    link.refuse(LinkErrorCode.BUSY)
     assert link.frames_to_send() == []
 
 
@@ -398,7 +409,17 @@ def test_a_bad_fragment_is_answered_with_its_number_and_nothing_runs(
     assert frames[0].sequence == data[0] >> 4
     assert fragment_of(frames) == Fragment(fragment_type=FragmentType.ERROR, data=number)
     assert link.is_idle
+    error = fragment_of(tell(link, fragment(2, FragmentType.MIDDLE, 0, b"b")))
+    assert error.data == FragmentErrorCode.PROTOCOL_ERROR
     command(link, 4)
+
+
+def test_first_begins_anew_under_any_new_sequence() -> None:
+    link = meter()
+    tell(link, fragment(1, FragmentType.FIRST, 9, b"half"))
+    assert fragment_of(tell(link, fragment(4, FragmentType.FIRST, 2, b"a"))) == ACK
+    (event,) = link.receive_data(fragment(5, FragmentType.LAST, 0, b"b"), 0.0)
+    assert event == CommandReceived(packet=b"ab", destination=1)
 
 
 def test_a_packet_of_the_limit_is_taken() -> None:

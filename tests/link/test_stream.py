@@ -171,3 +171,8 @@ def test_the_longest_frame_and_one_that_is_longer() -> None:
     frames, _ = take_all(body + checksum(body) + ONE.encode())
     assert ONE in frames
     assert all(len(found.payload) <= 249 for found in frames)
+
+
+def test_a_frame_brings_the_receiver_back_into_step() -> None:
+    odd = frame(kind=6)
+    assert take_all(b"\xff\xff\xff\xff" + ONE.encode() + odd.encode()) == ([ONE, odd], 4)

@@ -130,6 +130,14 @@ _HINTS = {
     ResultCode.UNAVAILABLE: "try again in a while",
     ResultCode.INVALID_LENGTH: "compare the datasheet with the device: --datasheet selects one",
     ResultCode.INVALID_VALUE: "the object takes other values: umi objects shows its type",
+    ResultCode.INVALID_SIGNATURE: "the key is not the one the device knows for this role, the "
+    "device's clock is outside the command's window, or the command has run already",
+    ResultCode.NO_PUBLIC_KEY: "the device has no key pair or certificate of its own yet",
+    ResultCode.NO_CERTIFICATE: "the device does not have the certificate: hand it over first",
+    ResultCode.UNKNOWN_ISSUER: "the device trusts another root: give it the authority's "
+    "certificate first",
+    ResultCode.INVALID_CERTIFICATE: "compare its time, role and target range: umi cert verify",
+    ResultCode.KEY_TABLE_FULL: "have a party that is no longer needed revoked or relinquish",
     ResultCode.NO_SESSION: "start a new session",
     ResultCode.NO_ENCRYPTION: "this command is only taken inside a session",
     ResultCode.DEFER_ERROR: "send the command again",

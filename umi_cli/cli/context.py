@@ -40,7 +40,7 @@ class App:
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
         self.given: dict[str, Any] = {}
-        self._environment = environment
+        self.environment = environment
         self._settings: Settings | None = None
         self._catalogue: Catalogue | None = None
         self._ahead = form_ahead(argv)
@@ -52,7 +52,7 @@ class App:
         if self._settings is None:
             from umi_cli.cli.settings import settle
 
-            self._settings = settle(self.given, self._environment)
+            self._settings = settle(self.given, self.environment)
         return self._settings
 
     @property
@@ -77,17 +77,19 @@ class App:
         """
         settings = self.settings
         address = self.report.port = _address(settings)
+        from umi_cli.cli.credentials import credentials_of, own_id
         from umi_cli.connecting import connect
-        from umi_cli.types import DEFAULT_READER_ID
 
+        credentials = credentials_of(settings, self)
         with connect(
             address,
             datasheet=settings.datasheet,
-            umi_id=settings.umi_id or DEFAULT_READER_ID,
+            umi_id=own_id(settings, credentials),
             timeout_s=settings.timeout_s,
             retries=settings.retries,
             dry_run=settings.dry_run,
             observer=(_show_length if is_secret else _show_bytes) if settings.verbose else None,
+            credentials=credentials,
         ) as meter:
             try:
                 yield meter
@@ -188,17 +190,7 @@ def _form_of(environment: Mapping[str, str]) -> "Format":
 
 
 def _address(settings: "Settings") -> str:
-    """Return where the device is, if this version can go there as it was asked to."""
-    if settings.scheme:
-        raise InputError(
-            f"this version speaks security scheme 0 only, not {settings.scheme}",
-            hint="leave --scheme out; schemes 1 and 2 come with a later version",
-        )
-    if settings.role:
-        raise InputError(
-            f"to act as {settings.role.label} needs security scheme 1 or 2",
-            hint="leave --role out; under scheme 0 everyone is guest",
-        )
+    """Return where the device is."""
     if not settings.port:
         raise InputError(
             "no device is named",

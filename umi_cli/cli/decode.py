@@ -1,4 +1,4 @@
-"""`umi decode`: what frames and packets say, layer by layer."""
+"""`umi decode`: what frames, packets, certificates and signature records say, layer by layer."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,18 +6,25 @@ import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
-from umi_cli.cli.params import BYTES
-from umi_cli.errors import MalformedError
+from umi_cli.cli.params import BYTES, HEX, UMI_ID
+from umi_cli.cli.sources import asker, parse_hex, parse_source
+from umi_cli.errors import InputError, KeyUnusableError, MalformedError
+from umi_cli.explain.bytes import KINDS, explain
 from umi_cli.output.render import Table, View, cell
 
 if TYPE_CHECKING:
+    from umi_cli.crypto import AesKey
     from umi_cli.explain.layers import Layer
+    from umi_cli.explain.packets import Opener
+    from umi_cli.types import UmiId
 
 EXAMPLES = """\
 umi decode 01040000fe5b
 umi decode "41 01 51 51 02 01" --json
 umi decode capture.hex
 umi decode - < frame.bin
+umi decode chain.cvc
+umi decode capture.hex --session-key session.hex --commander 00237EFE00000004
 """
 COLUMNS = ("offset", "bytes", "field", "value", "meaning")
 SHOWN_BYTES = 16
@@ -26,25 +33,71 @@ SHOWN_BYTES = 16
 @command(examples=EXAMPLES)
 @click.argument("data", metavar="HEX|FILE|-", type=BYTES)
 @click.option(
-    "--as",
-    "kind",
-    type=click.Choice(["frame", "packet", "message"]),
-    help="What the bytes are; found out otherwise",
+    "--as", "kind", type=click.Choice(KINDS), help="What the bytes are; found out otherwise"
 )
+@click.option(
+    "--session-key", metavar="SOURCE", help="Where the key of an encrypted session is: 16 bytes"
+)
+@click.option(
+    "--commander", type=UMI_ID, metavar="ID", help="Who began the session; default: either end"
+)
+@click.option("--iv", type=HEX, metavar="HEX", help="The IV, 12 bytes; default: counters are tried")
 @pass_app
-def decode(app: App, data: bytes, kind: str | None) -> None:
-    """Explain frames and packets; needs no device.
+def decode(
+    app: App,
+    data: bytes,
+    kind: str | None,
+    session_key: str | None,
+    commander: "UmiId | None",
+    iv: bytes | None,
+) -> None:
+    """Explain frames, packets and certificates; needs no device.
 
     Every check that fails is named, and makes the exit code 33. Frames may stand one after the
-    other; fragments are put together. Spaces, colons, 0x and newlines in hex are welcome.
+    other, and so may certificates; fragments are put together. Spaces, colons, 0x and newlines in
+    hex are welcome. With --session-key (a file, -, fd:3, env:NAME: hex or bytes) encrypted packets
+    are opened.
     """
-    from umi_cli.explain.bytes import explain
-
-    layers = explain(data, app.catalogue, kind)
+    opener = _opener(app, session_key, commander, iv)
+    layers = explain(data, app.catalogue, kind, opener)
     app.emit([_record(layer) for layer in layers], View(blocks=_blocks(layers), csv=_csv(layers)))
     failures = [f"{layer.name}: {text}" for layer in layers for text in layer.failures]
     if failures:
         raise MalformedError("; ".join(failures))
+
+
+def _opener(
+    app: App, source: str | None, commander: "UmiId | None", iv: bytes | None
+) -> "Opener | None":
+    """Return what opens encrypted packets, if there is a key.
+
+    Raises:
+        InputError: the options make no sense together.
+        KeyUnusableError: the key cannot be used.
+    """
+    from umi_cli.explain.opening import IV_BYTES, SessionOpener
+
+    if source is None:
+        if commander or iv:
+            raise InputError("nothing is opened without a key", hint="add --session-key SOURCE")
+        return None
+    if iv is not None and len(iv) != IV_BYTES:
+        raise InputError(f"--iv: an IV has {IV_BYTES} bytes, not {len(iv)}")
+    return SessionOpener(key=_session_key(app, source), commander=commander, iv=iv)
+
+
+def _session_key(app: App, source: str) -> "AesKey":
+    from umi_cli.crypto import AES_KEY_BYTES, AesKey
+
+    ask = asker(no_input=app.settings.no_input)
+    secret = parse_source(source).read("session key", ask=ask)
+    if len(secret) != AES_KEY_BYTES:
+        secret = parse_hex(secret.decode("latin-1")) or b""
+    if len(secret) != AES_KEY_BYTES:
+        raise KeyUnusableError(
+            "this is no session key", hint=f"give {AES_KEY_BYTES} bytes, as they are or in hex"
+        )
+    return AesKey(secret)
 
 
 def _record(layer: "Layer") -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
+from umi_cli.cli.standing import standing_record, standing_rows
 from umi_cli.output.render import Table, View, cell
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ EXAMPLES = """\
 umi -p sim info
 umi -p tcp:192.0.2.7:4059 info --json
 """
-PROTECTION = {0: "in the clear: nothing is encrypted, and nobody has proved who he is"}
 
 
 @command(examples=EXAMPLES)
@@ -44,12 +44,7 @@ def _data(found: "Info", catalogue: "Catalogue") -> dict[str, Any]:
         if clock is None
         else {**clock, "host": found.host_time, "difference_s": found.clock_difference_s},
         **{name: objects.get(name) for name in ("profile", "events", "life_cycle")},
-        "security": {
-            "scheme": found.scheme,
-            "role": found.role,
-            "encrypted": found.scheme == 2,
-            "device_authenticated": False,
-        },
+        "security": standing_record(found.standing),
         "link": {"own": found.addresses[0], "device": found.addresses[1]},
         "datasheet": {"name": catalogue.datasheet.name, "sha256": catalogue.datasheet.sha256},
         "refused": {name: error.name for name, error in found.refused.items()},
@@ -69,8 +64,7 @@ def _blocks(found: "Info", data: dict[str, Any]) -> list[Table]:
         "clock": _clock(data["clock"]),
         "profile": _count(data["profile"], "entries", "first_timestamp"),
         "events": _count(data["events"], "entries", "first_timestamp"),
-        "security": f"scheme {found.scheme}, {PROTECTION[found.scheme]}",
-        "role": found.role,
+        **standing_rows(found.standing),
         "link": f"we are {found.addresses[0]}, the device is {found.addresses[1]}",
         "datasheet": data["datasheet"]["name"],
     }

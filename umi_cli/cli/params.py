@@ -12,6 +12,8 @@ MAX_TIMEOUT_S = 3600  # a longer wait for one link answer is a mistake in the un
 MAX_RETRIES = 100
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from umi_cli.types import Role, RoleSet, UmiId
 
     ParamType = click.ParamType[Any]
@@ -67,6 +69,27 @@ def _bytes(text: str) -> bytes:
     return read_bytes(text)
 
 
+def _hex(text: str) -> bytes:
+    from umi_cli.cli.sources import hex_only
+
+    return hex_only(text)
+
+
+def _moment(text: str) -> "datetime":
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        moment = datetime.min
+    if moment.tzinfo is None:
+        raise InputError(
+            f"{text!r} is not a time with a zone",
+            hint="write RFC 3339, such as 2026-11-22T10:00:00Z",
+        )
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -88,6 +111,10 @@ ROLE = Parsed("role", _role)
 ROLE_SET = Parsed("roles", _role_set)
 BYTES = Parsed("bytes", _bytes)
 """Bytes in hex, of a file (hex or binary), or of stdin (`-`)."""
+HEX = Parsed("hex", _hex)
+"""Bytes in hex, and from nowhere else."""
+TIME = Parsed("time", _moment)
+"""A time with its zone, in whole seconds of UTC."""
 SECONDS = Parsed("seconds", _seconds)
 RETRIES = Parsed("retries", _retries)
 
@@ -115,12 +142,15 @@ class GlobalOption(click.Option):
 
 def _collect(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Keep an option that stands on the command line, whichever command it follows."""
-    is_given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
-    if is_given and isinstance(value, str) and value.startswith("--"):
+    if ctx.get_parameter_source(param.name or "") is not ParameterSource.COMMANDLINE:
+        return
+    texts = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(text, str) and text.startswith("--") for text in texts):
         # click takes `--port --json` for an address; no address, name or path begins like that
         raise click.UsageError(f"option {param.opts[-1]!r} requires an argument", ctx)
-    if is_given and isinstance(param, GlobalOption) and ctx.obj is not None:
-        ctx.obj.given[param.key] = value
+    if isinstance(param, GlobalOption) and ctx.obj is not None:
+        given = ctx.obj.given
+        given[param.key] = given.get(param.key, ()) + value if param.multiple else value
 
 
 GLOBAL_OPTIONS: tuple[GlobalOption, ...] = (
@@ -129,10 +159,23 @@ GLOBAL_OPTIONS: tuple[GlobalOption, ...] = (
     GlobalOption("--config", metavar="FILE", help="The configuration file; default: the user's"),
     GlobalOption("--datasheet", metavar="NAME|FILE", help="Object names and types; default: ei4"),
     GlobalOption(
-        "--scheme", type=click.Choice(["0", "1", "2"]), help="Security scheme; default: 0"
+        "--scheme",
+        type=click.Choice(["0", "1", "2"]),
+        help="Security scheme; default: 2 with --key and --cert, else 0",
     ),
     GlobalOption("--role", type=ROLE, metavar="ROLE", help="Role to act in, by name or number"),
-    GlobalOption("--umi-id", type=UMI_ID, metavar="ID", help="Own UMI ID; default: a reader's"),
+    GlobalOption("--key", metavar="SOURCE", help="Own key: a file, -, fd:3, env:NAME"),
+    GlobalOption("--passphrase", metavar="SOURCE", help="Where the key's passphrase is"),
+    GlobalOption("--cert", metavar="FILE", help="Own certificate; a chain stands own first"),
+    GlobalOption(
+        "--anchor", metavar="FILE", multiple=True, help="Certificate of a trusted root; repeatable"
+    ),
+    GlobalOption(
+        "--pin", is_flag=True, help="Trust the device's certificate on first contact; record it"
+    ),
+    GlobalOption(
+        "--umi-id", type=UMI_ID, metavar="ID", help="Own UMI ID; default: of --cert, or a reader's"
+    ),
     GlobalOption(
         "--timeout",
         type=SECONDS,

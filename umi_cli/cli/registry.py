@@ -22,7 +22,19 @@ COMMANDS: dict[str, Entry] = {
     "write": Entry("umi_cli.cli.write:write", "Write an object, a member or elements."),
     "objects": Entry("umi_cli.cli.objects:objects", "List the objects of the datasheet."),
     "access": Entry("umi_cli.cli.access:access", "Show and set who may read and write an object."),
-    "decode": Entry("umi_cli.cli.decode:decode", "Explain frames and packets; needs no device."),
+    "key": Entry("umi_cli.cli.key:key", "Make and show own keys; nothing secret is shown."),
+    "cert": Entry(
+        "umi_cli.cli.cert:cert",
+        "Make, request, issue, show and verify certificates.",
+    ),
+    "auth": Entry("umi_cli.cli.auth:auth", "Authenticate, and report what was proved."),
+    "sign": Entry(
+        "umi_cli.cli.sign:sign", "Sign a command here and now, to be sent elsewhere later."
+    ),
+    "send": Entry("umi_cli.cli.send:send", "Send a command that was signed elsewhere."),
+    "decode": Entry(
+        "umi_cli.cli.decode:decode", "Explain frames, packets and certificates; needs no device."
+    ),
     "sim": Entry("umi_cli.cli.sim:sim", "Serve the virtual meter."),
     "ports": Entry("umi_cli.cli.ports:ports", "List the ports of this host; nothing is sent."),
     "spec": Entry("umi_cli.cli.spec:spec", "Say what of UMI is implemented, and on what grounds."),

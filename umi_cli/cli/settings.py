@@ -9,7 +9,7 @@ import os
 import sys
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -38,7 +38,16 @@ class Settings:
     port: str | None = None
     datasheet: str = DEFAULT_DATASHEET
     scheme: int = 0
+    is_scheme_given: bool = field(default=False, compare=False)
+    """Somebody chose the scheme; it does not follow from the other settings."""
     role: "Role | None" = None
+    key: str | None = field(default=None, repr=False)
+    """Where the own key is; a secret, if somebody typed one by mistake."""
+    passphrase: str | None = field(default=None, repr=False)
+    """Where the passphrase of the own key is; as `key`."""
+    cert: str | None = None
+    anchors: tuple[str, ...] = ()
+    pin: bool = False
     umi_id: "UmiId | None" = None
     timeout_s: float | None = None
     retries: int = 2
@@ -75,8 +84,14 @@ def settle(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings
     return Settings(
         port=values.get("port"),
         datasheet=values.get("datasheet", DEFAULT_DATASHEET),
-        scheme=int(values.get("scheme", 0)),
+        scheme=_scheme(values),
+        is_scheme_given="scheme" in values,
         role=values.get("role"),
+        key=values.get("key"),
+        passphrase=values.get("passphrase"),
+        cert=values.get("cert"),
+        anchors=values.get("anchor", ()),
+        pin=bool(values.get("pin")),
         umi_id=values.get("umi-id"),
         timeout_s=values.get("timeout"),
         retries=values.get("retries", 2),
@@ -86,6 +101,12 @@ def settle(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings
         dry_run=bool(values.get("dry-run")),
         verbose=values.get("verbose", 0),
     )
+
+
+def _scheme(values: Mapping[str, Any]) -> int:
+    if "scheme" in values:
+        return int(values["scheme"])
+    return 2 if values.get("key") and values.get("cert") else 0
 
 
 def _form(layers: Sequence[_Layer]) -> Format:
@@ -103,12 +124,16 @@ def _form(layers: Sequence[_Layer]) -> Format:
 
 
 def from_environment(environment: Mapping[str, str]) -> _Layer:
-    """Return what `UMI_…` variables set; an empty one sets nothing."""
-    values = {
-        option.key: _convert(option, environment[option.variable], option.variable)
-        for option in GLOBAL_OPTIONS
-        if environment.get(option.variable)
-    }
+    """Return what `UMI_…` variables set; an empty one sets nothing.
+
+    A variable of a repeatable option holds its values as PATH does, with `:` between them.
+    """
+    values = {}
+    for option in GLOBAL_OPTIONS:
+        text = environment.get(option.variable)
+        if text:
+            found = text.split(os.pathsep) if option.multiple else text
+            values[option.key] = _convert(option, found, option.variable)
     return _Layer("environment", values)
 
 
@@ -197,6 +222,13 @@ _KEYS_HINT = "the keys are the long names of the options: umi --help"
 
 def _convert(option: GlobalOption, value: Any, place: str) -> Any:
     """Return a value from outside the command line as the option's type has it."""
+    if option.multiple:
+        several = value if isinstance(value, list) else [value]
+        return tuple(_convert_one(option, each, place) for each in several)
+    return _convert_one(option, value, place)
+
+
+def _convert_one(option: GlobalOption, value: Any, place: str) -> Any:
     is_switch = option.is_flag and not option.count
     if not isinstance(value, str | int | float) or (isinstance(value, bool) and not is_switch):
         raise InputError(f"{place} is not a value for --{option.key}")

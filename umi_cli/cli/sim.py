@@ -36,6 +36,10 @@ umi sim --tcp 127.0.0.1:4059 --fault drop:0.05,flip:0.01 --seed 7
 @click.option("--defer", metavar="CODE:MS,...", help="Work that long on an object, answering WAIT")
 @click.option("--max-packet", metavar="BYTES", help="Longest response; default: 65536")
 @click.option("--meter-id", "umi_id", metavar="ID", help="UMI ID of the meter")
+@click.option("--meter-key", "key", metavar="FILE", help="Its own P-256 key")
+@click.option("--meter-cert", "cert", metavar="FILE", help="Its own certificate, or chain")
+@click.option("--meter-anchor", "anchor", metavar="FILE", help="The root that it trusts")
+@click.option("--meter-role-keys", "role_keys", metavar="ROLE:FILE,...", help="Its scheme 1 keys")
 @pass_app
 def sim(
     app: App,

@@ -1,21 +1,22 @@
-"""Where bytes and secrets come from: hex, files, stdin, file descriptors, the environment.
+"""Where bytes, texts and secrets come from: hex, files, stdin, and the sources of secrets.
 
-A secret has one syntax everywhere: a path, `-`, `fd:3`, `file:PATH`, `env:NAME` or `prompt`; a
-literal one on the command line is refused.
+What a secret's source may be, `umi_cli.security.sources` says; here is the person who is asked.
 """
 
 import os
 import re
-import stat
 import sys
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from umi_cli.errors import InputError, KeyUnusableError
+
+if TYPE_CHECKING:
+    from umi_cli.security.sources import Ask, SecretSource
 
 _SEPARATORS = re.compile(r"[\s:,]|0x", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]*", re.IGNORECASE)
 MAX_INPUT_BYTES = 64 * 1024 * 1024  # no image or capture is longer; a wrong path may be endless
-SOURCES_HINT = "give it as a path, -, fd:3, file:PATH, env:NAME or prompt"
+SOURCES_HINT = "give it as a path, -, fd:3, file:PATH or env:NAME"
 
 
 def parse_hex(text: str) -> bytes | None:
@@ -24,6 +25,14 @@ def parse_hex(text: str) -> bytes | None:
     if not digits or len(digits) % 2 or not _HEX.fullmatch(digits):
         return None
     return bytes.fromhex(digits)
+
+
+def hex_only(text: str) -> bytes:
+    """Return the bytes of hex; `InputError` if it is none."""
+    data = parse_hex(text)
+    if data is None:
+        raise InputError(f"{_short(text)!r} is not hex", hint="write two hex digits a byte")
+    return data
 
 
 def read_bytes(source: str) -> bytes:
@@ -35,7 +44,7 @@ def read_bytes(source: str) -> bytes:
         InputError: it is neither hex nor a file that can be read.
     """
     if source.startswith("hex:"):
-        return _hex_only(source.removeprefix("hex:"))
+        return hex_only(source.removeprefix("hex:"))
     if not source.startswith("file:") and source != "-" and (data := parse_hex(source)) is not None:
         return data
     if source != "-" and not source.startswith("file:") and not os.path.exists(source):
@@ -43,7 +52,16 @@ def read_bytes(source: str) -> bytes:
             f"{_short(source)!r} is neither hex nor a file",
             hint="write an even number of hex digits, a file's path, or - for stdin",
         )
-    content = _content(source.removeprefix("file:"))
+    return read_file(source.removeprefix("file:"))
+
+
+def read_file(path: str) -> bytes:
+    """Return the bytes that a file, or stdin for `-`, holds as they are or in hex.
+
+    Raises:
+        InputError: it cannot be read, or is endless.
+    """
+    content = _content(path)
     try:
         as_text = content.decode("ascii")
     except UnicodeDecodeError:
@@ -69,13 +87,6 @@ def _short(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _hex_only(text: str) -> bytes:
-    data = parse_hex(text)
-    if data is None:
-        raise InputError(f"{_short(text)!r} is not hex", hint="write two hex digits a byte")
-    return data
-
-
 def _content(path: str) -> bytes:
     """Return what a file holds, or stdin for `-`."""
     try:
@@ -91,72 +102,49 @@ def _content(path: str) -> bytes:
     return content
 
 
-def read_secret(source: str, what: str) -> str:
-    """Return a secret from where the user keeps it, without the newline at its end.
+def parse_source(text: str) -> "SecretSource":
+    """Return where a secret is to be read from; `InputError` if the text is a secret itself."""
+    from umi_cli.security.sources import SecretSource
+
+    try:
+        return SecretSource.parse(text)
+    except KeyUnusableError as error:  # what was typed is wrong, not what it leads to
+        raise InputError(str(error), hint=error.hint or SOURCES_HINT) from error
+
+
+def read_secret(source: str, what: str, *, no_input: bool = False) -> str:
+    """Return a secret text from where the user keeps it, without the newline at its end.
 
     Args:
         source: a path, `-`, `fd:N`, `file:PATH`, `env:NAME` or `prompt`.
-        what: what the secret is, for messages, such as "the key".
+        what: what the secret is, for messages, such as "the passphrase".
+        no_input: nobody may be asked.
 
     Raises:
         KeyUnusableError: it is not there, or cannot be read, or others can read its file.
-        InputError: the source is a literal secret, or of a kind this version does not know.
+        InputError: the source is a literal secret, or there is nobody to ask.
     """
-    kind, colon, rest = source.partition(":")
-    readers: dict[str, Callable[[str], bytes]] = {
-        "fd": _from_descriptor,
-        "file": _from_file,
-        "env": _from_variable,
-    }
-    if source == "prompt":
-        return _ask(what)
-    if kind == "pkcs11" and colon:
-        raise InputError(f"{what} from a PKCS#11 token is not in this version", hint=SOURCES_HINT)
+    name = what.removeprefix("the ")
+    secret = parse_source(source).read_text(name, ask=asker(no_input=no_input))
     try:
-        if source == "-":
-            content = sys.stdin.buffer.read()
-        elif colon and kind in readers:
-            content = readers[kind](rest)
-        elif os.path.exists(source):
-            content = _from_file(source)
-        else:
-            # the text may be the secret itself: it is not repeated
-            raise InputError(f"{what} is not taken from the command line", hint=SOURCES_HINT)
-        return content.decode("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise KeyUnusableError(f"cannot read {what}: {reason}", hint=SOURCES_HINT) from error
+        return secret.decode("utf-8")
+    except UnicodeDecodeError:  # not chained: it would show a byte of the secret
+        raise KeyUnusableError(f"the {name} is no UTF-8 text") from None
 
 
-def _from_descriptor(number: str) -> bytes:
-    if not (number.isascii() and number.isdigit()):
-        raise InputError(f"fd:{number} is no file descriptor", hint="write fd:3")
-    with open(int(number), "rb", closefd=False) as file:
-        return file.read()
+def asker(*, no_input: bool) -> "Ask":
+    """Return who asks for a secret at the terminal, without echo."""
 
+    def ask(what: str) -> str:
+        from getpass import getpass
 
-def _from_file(path: str) -> bytes:
-    with open(path, "rb") as file:
-        mode = os.fstat(file.fileno()).st_mode
-        if os.name == "posix" and stat.S_ISREG(mode) and mode & 0o077:
-            raise KeyUnusableError(
-                f"others can use {path}", hint=f"make it yours: chmod 600 {path}"
-            )
-        return file.read()
+        from umi_cli.output import streams
 
+        if no_input or not streams.is_terminal(sys.stdin):
+            raise InputError(f"nobody is here to type the {what}", hint=SOURCES_HINT)
+        try:
+            return getpass(f"{what[:1].upper()}{what[1:]}: ", stream=sys.stderr)
+        except EOFError as error:
+            raise InputError(f"the {what} was not given", hint=SOURCES_HINT) from error
 
-def _from_variable(name: str) -> bytes:
-    value = os.environ.get(name)
-    if value is None:
-        raise KeyUnusableError(f"there is no environment variable {name}")
-    return os.fsencode(value)
-
-
-def _ask(what: str) -> str:
-    from getpass import getpass
-
-    from umi_cli.output import streams
-
-    if not streams.is_terminal(sys.stdin):
-        raise InputError(f"nobody is here to type {what}", hint=SOURCES_HINT)
-    return getpass(f"{what[:1].upper()}{what[1:]}: ", stream=sys.stderr)
+    return ask

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from umi_cli.application.codes import ResultCode
-from umi_cli.device.session import PacketTooLargeError
+from umi_cli.device.driver import PacketTooLargeError
 from umi_cli.errors import MalformedError, RefusedError, UmiError
 from umi_cli.types import MAX_ELEMENT, TO_END, ObjectPart
 
@@ -41,14 +41,19 @@ def read_array(
     Raises:
         UmiError: what `read` raises, if nothing came at all.
     """
-    if chunk_elements is None:
-        try:
-            return ArrayRead(part=part, raw=read(part), chunk_elements=None)
-        except UmiError as error:
-            if not _is_too_long(error) or part.first == part.last:
-                raise
-        chunk_elements = max(1, FIRST_CHUNK_BYTES // element_bytes)
-    return _Chunks(read, part, element_bytes, chunk_elements).run()
+    if chunk_elements is not None:
+        return _Chunks(read, part, element_bytes, chunk_elements).run()
+    if part.last != TO_END:
+        wanted = part.last - part.first + 1
+        result = _Chunks(read, part, element_bytes, wanted).run()
+        is_limit = result.chunk_elements != wanted
+        return result if is_limit else replace(result, chunk_elements=None)
+    try:
+        return ArrayRead(part=part, raw=read(part), chunk_elements=None)
+    except UmiError as error:
+        if not _is_too_long(error):
+            raise
+    return _Chunks(read, part, element_bytes, max(1, FIRST_CHUNK_BYTES // element_bytes)).run()
 
 
 def _is_too_long(error: UmiError) -> bool:
@@ -105,10 +110,12 @@ class _Chunks:
             if self._part.last == TO_END and _has_code(error, ResultCode.UNKNOWN_ELEMENT):
                 return self._take_tail()
             return self._ask_for_less(error)
-        if len(data) > asked * self._element_bytes:
+        if len(data) > asked * self._element_bytes or len(data) % self._element_bytes:
             raise MalformedError(f"{len(data)} bytes came for {asked} elements of {self._part}")
+        if not data and self._part.last != TO_END:
+            raise MalformedError(f"no bytes came for {asked} elements of {self._part}")
         self._raw += data
-        return len(data) == asked * self._element_bytes
+        return bool(data)  # fewer than asked for need not be the last ones
 
     def _take_tail(self) -> bool:
         """Take what is left up to the end, less than a chunk; tell whether there may be more."""

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from umi_cli.certificates.authorisation import StandardAuthorisation
 from umi_cli.certificates.cvc import Certificate
 from umi_cli.certificates.trust import Trust
 from umi_cli.crypto import AesKey, Signer
+from umi_cli.errors import NotTrustedError
 from umi_cli.types import Role, UmiId
 
 
@@ -37,6 +39,21 @@ class Scheme2Credentials:
     def certificate(self) -> Certificate:
         """Return our own certificate."""
         return self.chain[0]
+
+    @property
+    def role(self) -> Role:
+        """Return the role that our own certificate authorises.
+
+        Raises:
+            NotTrustedError: it is a signing authority's, which authorises none.
+        """
+        authorisation = self.certificate.body.authorisation
+        if not isinstance(authorisation, StandardAuthorisation):
+            raise NotTrustedError(
+                "our certificate is a signing authority's, which authorises no role",
+                hint="act with a certificate that umi cert issue made for a role",
+            )
+        return authorisation.role
 
 
 Credentials = Scheme1Credentials | Scheme2Credentials

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from umi_cli.device.meter import Meter
+from umi_cli.device.protection import Standing
 from umi_cli.errors import RefusedError
 from umi_cli.objects.values import Value
 from umi_cli.types import EPOCH, UmiId
@@ -31,8 +32,7 @@ class Info:
     host_time: datetime
     clock_difference_s: int | None
     """What the device's clock is ahead of the host's."""
-    scheme: int
-    role: str
+    standing: Standing
     addresses: tuple[int, int]
     """Our link address, and the device's."""
 
@@ -67,8 +67,7 @@ def read_info(meter: Meter) -> Info:
         refused=refused,
         host_time=host_time,
         clock_difference_s=_difference_s(objects.get("clock"), host_time),
-        scheme=meter.session.scheme_number,
-        role=meter.session.role.label,
+        standing=meter.session.standing,
         addresses=(addresses.own, addresses.peer),
     )
 

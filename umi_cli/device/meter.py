@@ -30,9 +30,8 @@ from umi_cli.objects.catalogue import Catalogue
 from umi_cli.objects.composites import Array
 from umi_cli.objects.values import Value
 from umi_cli.transports.base import Transport
-from umi_cli.types import ObjectPart, RoleSet, UmiCode, UmiId
+from umi_cli.types import UNKNOWN_DEVICE, ObjectPart, RoleSet, UmiCode, UmiId
 
-UMI_ID_OBJECT = UmiCode(0)  # umi.0.0.0.0
 CHANGE_TRIES = 3  # of a command that is found not to have run
 _NO_ID = (ResultCode.UNKNOWN_OBJECT, ResultCode.ACCESS_DENIED)
 
@@ -93,7 +92,6 @@ class Meter:
         self.catalogue = catalogue
         self.session = session
         self.transport = transport
-        self._device_id: UmiId | None = None
         self._chunks: dict[UmiCode, int] = {}
 
     def __enter__(self) -> Self:
@@ -108,8 +106,11 @@ class Meter:
         self.close()
 
     def close(self) -> None:
-        """Close the port; twice is harmless."""
-        self.transport.close()
+        """End the session and close the port; twice is harmless."""
+        try:
+            self.session.finish()
+        finally:
+            self.transport.close()
 
     @property
     def device_id(self) -> UmiId | None:
@@ -118,22 +119,18 @@ class Meter:
         Raises:
             UmiError: as in `Session.request`.
         """
-        if self._device_id is None:
-            try:
-                value = self.session.request(ReadObject(code=UMI_ID_OBJECT)).value
-            except RefusedError as error:
-                if error.number not in _NO_ID:
-                    raise
-                return None
-            if len(value) != 8:
-                raise MalformedError(f"the device's UMI ID has {len(value)} bytes, not 8")
-            self._device_id = self.session.device_id = UmiId(int.from_bytes(value, "little"))
-        return self._device_id
+        try:
+            return self.session.identify()
+        except RefusedError as error:
+            if error.number not in _NO_ID:
+                raise
+            return None
 
     @property
     def known_device_id(self) -> UmiId | None:
         """Return the device's UMI ID if it has said it already."""
-        return self._device_id
+        known = self.session.device_id
+        return None if known == UNKNOWN_DEVICE else known
 
     def ping(self) -> None:
         """Make sure that the device answers; raises as `Session.request` does."""
@@ -244,13 +241,17 @@ class Meter:
             if part.is_whole
             else WriteObjectPart(part=part, value=raw)
         )
-        self._change(command, lambda: self.read(part).raw == raw)
+        definition = self.catalogue.find(part.code)
+        is_signed = definition is not None and definition.signed
+        self._change(command, lambda: self.read(part).raw == raw, is_signed=is_signed)
 
-    def _change(self, command: Command[Any], has_run: Callable[[], bool]) -> None:
+    def _change(
+        self, command: Command[Any], has_run: Callable[[], bool], *, is_signed: bool = False
+    ) -> None:
         """Send a command that changes the device; again only if it is found not to have run."""
         for tries_left in reversed(range(CHANGE_TRIES)):
             try:
-                self.session.request(command)
+                self.session.request(command, is_signed=is_signed)
             except OutcomeUnknownError as lost:
                 if _tell(has_run, lost):
                     return

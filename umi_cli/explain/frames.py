@@ -24,6 +24,7 @@ from umi_cli.link.frame import (
 from umi_cli.objects.catalogue import Catalogue
 
 OVERHEAD_BYTES = HEADER_BYTES + CRC_BYTES
+_CHUNK = "part of the packet"
 
 
 def is_frame(data: bytes) -> bool:
@@ -57,6 +58,7 @@ class FrameExplainer:
         self._catalogue = catalogue
         self._opener = opener
         self._assembler = Assembler()
+        self._chunks: list[Layer] = []
 
     def explain(self, data: bytes) -> list[Layer]:
         """Explain all the frames that stand one after the other in `data`."""
@@ -114,7 +116,7 @@ class FrameExplainer:
         }
         layer.add("data", offset + 2, frame.payload[2:4], fragment.data, meaning.get(kind, ""))
         if fragment.chunk:
-            layer.add("part of the packet", offset + 4, fragment.chunk)
+            layer.add(_CHUNK, offset + 4, fragment.chunk)
         return [layer, *self._join(layer, frame, fragment)]
 
     def _join(self, layer: Layer, frame: Frame, fragment: Fragment) -> list[Layer]:
@@ -123,6 +125,9 @@ class FrameExplainer:
         if fragment.fragment_type is not FragmentType.FIRST and not self._assembler.is_open:
             layer.notes.append("its FIRST is not here, so the packet cannot be put together")
             return []
+        if fragment.fragment_type is FragmentType.FIRST:
+            self._chunks.clear()
+        self._chunks.append(layer)
         try:
             packet = self._assembler.take(fragment)
         except FragmentError as error:
@@ -131,7 +136,11 @@ class FrameExplainer:
         if packet is None:
             return []
         within = f"the packet of {len(packet)} bytes put together"
-        return explain_packet(packet, 0, self._catalogue, self._opener, within)
+        layers = explain_packet(packet, 0, self._catalogue, self._opener, within)
+        if any(each.is_secret for each in layers):
+            for each in self._chunks:
+                each.hide(_CHUNK)
+        return layers
 
 
 def _explain_header(layer: Layer, data: bytes, offset: int) -> None:

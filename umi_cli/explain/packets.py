@@ -1,7 +1,6 @@
 """What the bytes of an application packet mean (protocol 3.1, 3.2)."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from umi_cli.application.codec import forms_of
@@ -159,30 +158,20 @@ def _explain_payload(
     if not message.payload or kind is None or is_refusal:
         return []
     layer = Layer(name=kind.TYPE.name, within=within)
+    values: dict[str, Any] = {}
     try:
-        values = _explain_fields(layer, kind, message.payload, offset)
+        _explain_fields(layer, values, kind, message.payload, offset)
     except MalformedError as error:
         layer.failures.append(str(error))
-        return [layer]
     _explain_value(layer, values, catalogue)
     return [layer]
 
 
-def _hide(layer: Layer) -> None:
-    """Leave a secret value out of a layer, but for where it stands and how long it is."""
-    layer.fields = [
-        replace(each, raw=b"", meaning=f"secret, {len(each.raw)} bytes")
-        if each.name == "value"
-        else each
-        for each in layer.fields
-    ]
-
-
 def _explain_fields(
-    layer: Layer, kind: type[Payload], payload: bytes, offset: int
-) -> dict[str, Any]:
+    layer: Layer, values: dict[str, Any], kind: type[Payload], payload: bytes, offset: int
+) -> None:
+    """Explain a payload's fields; their values, as far as they go, are put into `values`."""
     reader = Reader(payload, what=kind.TYPE.name)
-    values = {}
     for name, form in forms_of(kind).items():
         start = reader.offset
         value = values[name] = form.read(reader, name)
@@ -194,7 +183,6 @@ def _explain_fields(
             meaning = format_datetime(value) or "" if name == "timestamp_s" else ""
             layer.add(name, offset + start, raw, plain, meaning)
     reader.end()
-    return values
 
 
 def _explain_value(layer: Layer, values: dict[str, Any], catalogue: Catalogue) -> None:
@@ -206,7 +194,7 @@ def _explain_value(layer: Layer, values: dict[str, Any], catalogue: Catalogue) -
     if not isinstance(part, ObjectPart) or definition is None:
         return
     if definition.secret:
-        _hide(layer)
+        layer.hide("value")
     try:
         name = catalogue.name_of(part)
         layer.notes.append(f"{part} is {name}")

@@ -143,7 +143,7 @@ class Responder:
             self._exchange.step(signal)
             self._assembler.drop()
             return []
-        if self._exchange.state is State.FRAGMENT_DUE and signal in (Signal.MIDDLE, Signal.LAST):
+        if signal in (Signal.MIDDLE, Signal.LAST):
             self._check_follows(frame)
         packet = frame.payload if fragment is None else self._assembler.take(fragment)
         self._exchange.step(signal)

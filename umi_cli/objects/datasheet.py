@@ -27,6 +27,7 @@ reported with file, line and key. A complete example::
     unit = "m³"                     # integers only
     read = ["all"]                  # roles by name or number; who may read as delivered; "all"
     write = ["service", "host"]     # who may write; nobody if left out
+    signed = false                  # true: a write must carry a signature of its own
     secret = false                  # true: never printed, logged or traced
     obis = "7.0.13.2.0.255"         # optional, unique; also on a member
     zse = "CurrentSummation"        # optional: name in ZigBee Smart Energy; also on a member

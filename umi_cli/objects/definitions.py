@@ -50,6 +50,8 @@ class ObjectDefinition:
     """Who may read it, as delivered: a device can change its access sets."""
     write: RoleSet = field(default_factory=RoleSet.of)
     """Who may write it, as delivered."""
+    signed: bool = False
+    """Whether a write must carry a signature of its own (protocol 5)."""
     secret: bool = False
     """Whether its value must not be printed, logged or traced."""
     obis: str | None = None

@@ -112,6 +112,7 @@ def parse_object(table: Table, events: EventNames) -> ObjectDefinition:
         max_elements=_parse_max_elements(table, kind),
         read=_parse_roles(table, "read", ("all",)),
         write=_parse_roles(table, "write", ()),
+        signed=table.boolean("signed", default=False),
         secret=table.boolean("secret", default=False),
         obis=_parse_obis(table),
         zse=table.optional_text("zse"),

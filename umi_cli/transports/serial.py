@@ -82,7 +82,7 @@ def open_serial(device: str, baud: int, address: str) -> SerialTransport:
     options: dict[str, Any] = {} if "://" in device else {"exclusive": True}
     try:
         port = serial.serial_for_url(device, baudrate=baud, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:  # KeyError: an option of a URL
         raise _open_error(device, baud, address, error) from error
     return SerialTransport(port, address)
 
@@ -97,7 +97,7 @@ def _open_error(device: str, baud: int, address: str, error: Exception) -> UmiEr
         )
     if number in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "exclusively lock" in text:
         return PortBusyError(f"{address}: another program holds {device}")
-    if isinstance(error, ValueError):
+    if not isinstance(error, OSError):
         return NoSuchPortError(f"{address}: {device} does not open at {baud} baud ({text})")
     reason = os.strerror(number) if number else text
     return NoSuchPortError(f"{address}: {device} cannot be opened ({reason})")

@@ -85,7 +85,10 @@ def call(host: str, port: int, address: str) -> TcpTransport:
     except TimeoutError as error:
         raise NoAnswerError(f"{address}: the host does not answer") from error
     except (socket.gaierror, UnicodeError) as error:
-        raise _no_such_host(host, address, error) from error
+        reason = getattr(error, "strerror", "") or "no name has this form"
+        raise NoSuchPortError(
+            f"{address}: there is no host {host!r} ({reason})", hint="check the name"
+        ) from error
     except OSError as error:
         raise NoSuchPortError(
             f"{address}: nothing listens there ({error.strerror})",
@@ -108,8 +111,6 @@ def wait_for_call(host: str, port: int, address: str, wait_s: float | None = Non
         raise PortPermissionError(
             f"{address}: this user may not listen on port {port}", hint="use a port above 1023"
         ) from error
-    except (socket.gaierror, UnicodeError) as error:
-        raise _no_such_host(host, address, error) from error
     except OSError as error:
         kind = PortBusyError if error.errno == errno.EADDRINUSE else NoSuchPortError
         raise kind(f"{address}: cannot listen there ({error.strerror})") from error
@@ -123,12 +124,6 @@ def wait_for_call(host: str, port: int, address: str, wait_s: float | None = Non
                 hint="have the device call, or wait longer with tcp-listen:PORT?wait=SECONDS",
             ) from error
     return TcpTransport(connection, address)
-
-
-def _no_such_host(host: str, address: str, error: Exception) -> NoSuchPortError:
-    reason = getattr(error, "strerror", "") or "no name has this form"
-    sentence = f"{address}: there is no host {host!r} ({reason})"
-    return NoSuchPortError(sentence, hint="check the name")
 
 
 def _family(host: str) -> socket.AddressFamily:

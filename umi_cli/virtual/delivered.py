@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from umi_cli.errors import InputError
 from umi_cli.objects.catalogue import Catalogue
-from umi_cli.objects.definitions import ObjectDefinition
+from umi_cli.objects.definitions import Kind, ObjectDefinition
 from umi_cli.types import UmiId
 from umi_cli.virtual.memory import Memory, known_events
 from umi_cli.virtual.profile import LoadProfile
@@ -77,6 +77,6 @@ def new_memory(datasheet: str, umi_id: UmiId) -> Memory:
 
 
 def _encode(definition: ObjectDefinition, value: object) -> bytes:
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and definition.kind is Kind.STRUCTURE:
         value = {**definition.type.decode(bytes(definition.type.max_bytes)), **value}
     return definition.type.encode(value, definition.name)

@@ -4,30 +4,38 @@ It has no I/O and reads no clock: its line hands over packets and the time.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from umi_cli.application.codes import PacketType, ResultCode
 from umi_cli.application.commands import Complete, Wait
 from umi_cli.application.packet import (
+    ENVELOPE_BYTES,
     MAX_PACKET_BYTES,
-    MAX_PAYLOAD_BYTES,
     PROTOCOL,
     Envelope,
     Message,
 )
 from umi_cli.application.payload import COMMANDS, Command
+from umi_cli.application.security_commands import S1AuthReply
 from umi_cli.errors import MalformedError
-from umi_cli.security.scheme0 import Scheme0
 from umi_cli.types import UNKNOWN_DEVICE, Role, UmiCode, UmiId
-from umi_cli.virtual import handlers
+from umi_cli.virtual import dispatch
+
+# Importing these has them registered.
+from umi_cli.virtual import handlers as handlers
+from umi_cli.virtual import security_handlers as security_handlers
+from umi_cli.virtual.dispatch import Call
 from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.metering import Metering
-from umi_cli.virtual.peer import Deferred, Peer, Request
+from umi_cli.virtual.peer import Deferred, Outcome, Peer, Request
 from umi_cli.virtual.refusal import Refusal
+from umi_cli.virtual.security import Security, record_of, seal, sign
 
 HOST_ALIAS = UmiId(0x0023_7EFE_0000_0000)  # the fixed ID of fielded Hosts (protocol 6.4)
 MAX_WAIT_MS = 0xFFFF
+MIN_PACKET_BYTES = 34  # a response with no payload and no signature
+MAX_OVERHEAD_BYTES = 72 + 16  # what a signature adds, and a GCM tag
 _TRANSACTION = slice(22, 24)  # where it stands in a packet that cannot be parsed
 
 
@@ -72,7 +80,7 @@ class VirtualMeter:
         self.memory = memory
         self.metering = Metering(memory)
         self._on_change = on_change
-        self._scheme = Scheme0()
+        self._security = Security(memory, lambda: self.metering.now_s)
         self._working: list[Peer] = []
         self._off_until = 0.0
         self.power_losses = 0
@@ -104,8 +112,10 @@ class VirtualMeter:
         self.metering.advance(utc)
         for peer in list(self._working):
             if peer.deferred and peer.deferred.due <= now:
-                peer.deferred.answer = self._run(peer, peer.deferred.request)
                 self._working.remove(peer)
+                request = peer.deferred.request
+                peer.deferred.outcome = self._run(peer, request)
+                self._remember(peer, request, peer.deferred.outcome)
 
     def execute(self, peer: Peer, packet: bytes, now: float) -> Answer:
         """Answer a packet of a peer. `advance` has been called for this moment."""
@@ -113,114 +123,186 @@ class VirtualMeter:
             envelope = Envelope.decode(packet)
         except MalformedError:
             unknown = Envelope(source=UNKNOWN_DEVICE, destination=self.memory.umi_id)
-            return self._error(unknown, b"", ResultCode.INVALID_PACKET_FORMAT)
+            return self._error(unknown, 0, ResultCode.INVALID_PACKET_FORMAT)
+        if answer := self.memory.replay.answer_to(peer.line, packet):
+            return Answer(packet=answer)  # it has run
         try:
-            request = self._open(envelope, packet)
+            message = self._open(peer, envelope, packet)
         except Refusal as refusal:
-            return self._error(envelope, packet, refusal.code)
+            # What cannot be opened is answered in the clear: there is nothing to seal it with.
+            transaction = int.from_bytes(packet[_TRANSACTION], "little")
+            return self._error(envelope, transaction, refusal.code)
+        return self._answer(peer, envelope, message, packet, now)
+
+    def _open(self, peer: Peer, envelope: Envelope, packet: bytes) -> Message:
+        """Take a packet apart; `Refusal` says why it cannot be."""
+        if envelope.protocol != PROTOCOL:
+            raise Refusal(ResultCode.UNKNOWN_VERSION)
+        if envelope.encryption_scheme not in (0, 2):
+            raise Refusal(ResultCode.UNKNOWN_ENCRYPTION_SCHEME)
+        if envelope.destination not in (UNKNOWN_DEVICE, self.memory.umi_id, HOST_ALIAS):
+            raise Refusal(ResultCode.UNAVAILABLE)  # choice: nobody of that ID is here
+        if envelope.encryption_scheme == 0:
+            return _decode_message(packet[ENVELOPE_BYTES:])
+        return _decode_message(self._security.open(peer, envelope, packet))
+
+    def _answer(
+        self, peer: Peer, envelope: Envelope, message: Message, packet: bytes, now: float
+    ) -> Answer:
+        """Check what a message may, and run it."""
+        try:
+            request = self._authorise(peer, envelope, message, packet)
+        except Refusal as refusal:
+            outcome = Outcome(packet_type=PacketType.ERROR, result=refusal.code)
+            return self._told(peer, envelope, message, outcome)
         if isinstance(request.command, Complete):
             return self._complete(peer, request, now)
         return self._start(peer, request, now)
 
-    def _open(self, envelope: Envelope, packet: bytes) -> Request:
-        """Take a packet apart; `Refusal` says why it cannot be."""
-        if envelope.protocol != PROTOCOL:
-            raise Refusal(ResultCode.UNKNOWN_VERSION)
-        if envelope.encryption_scheme != self._scheme.number:
-            raise Refusal(ResultCode.UNKNOWN_ENCRYPTION_SCHEME)
-        if envelope.destination not in (UNKNOWN_DEVICE, self.memory.umi_id, HOST_ALIAS):
-            raise Refusal(ResultCode.UNAVAILABLE)  # choice: nobody of that ID is here
-        try:
-            message = self._scheme.open(packet)[1]
-        except MalformedError as error:
-            raise Refusal(ResultCode.INVALID_PACKET_FORMAT) from error
-        if message.signature_scheme != 0 or message.argument != 0:
-            raise Refusal(ResultCode.UNKNOWN_SIGNATURE_SCHEME)
-        return Request(packet=packet, envelope=envelope, message=message, command=_decode(message))
+    def _authorise(
+        self, peer: Peer, envelope: Envelope, message: Message, packet: bytes
+    ) -> Request:
+        """Find out in which right a command comes; `Refusal` if in none."""
+        command = _decode_command(message)
+        is_encrypted = envelope.encryption_scheme == 2
+        if not is_encrypted:
+            self._security.check_clear(peer, envelope, command)
+        session = self._security.session_of(peer, envelope.source) if is_encrypted else None
+        role = self._security.role_of(peer, envelope.source, command)
+        if session is not None:
+            role = session.role
+        record = record_of(message)
+        if record is not None:
+            role = record.role
+        self._security.response_key(message.argument, role)  # or nothing is run
+        if record is not None:
+            self._security.verify(envelope, message, record)
+        return Request(
+            packet=packet,
+            envelope=envelope,
+            message=message,
+            command=command,
+            role=role,
+            is_signed=record is not None,
+            is_encrypted=is_encrypted,
+        )
 
     def _start(self, peer: Peer, request: Request, now: float) -> Answer:
-        """Run a command, begin to work on it, or find that it must not run (again)."""
-        if peer.deferred and peer.deferred.answer is None:
+        """Run a command, begin to work on it, or find that it must not run."""
+        if peer.deferred and peer.deferred.outcome is None:
             return Answer(is_busy=True)
-        if request.command.CHANGES:
-            if answer := self.memory.replay.answer_to(peer.line, request.packet):
-                return Answer(packet=answer)
-            if self.memory.replay.is_late(peer.line, request.message, now):
-                return Answer()
+        # What is signed or encrypted has its own protection against a late copy.
+        is_plain = not (request.is_signed or request.is_encrypted)
+        is_guarded = request.command.CHANGES and is_plain
+        if is_guarded and self.memory.replay.is_late(peer.line, request.message, now):
+            return Answer()
         peer.deferred = None
         if work_ms := self._work_ms(request.command):
             peer.deferred = Deferred(request=request, due=now + work_ms / 1000)
             self._working.append(peer)
-            return self._wait(peer.deferred, now)
-        return Answer(packet=self._run(peer, request))
+            return self._wait(peer, request, peer.deferred, now)
+        outcome = self._run(peer, request)
+        return self._remember(peer, request, outcome) or self._told_of(peer, request, outcome)
 
     def _work_ms(self, command: Command[Any]) -> int:
         part = getattr(command, "part", None)
         code = part.code if part else getattr(command, "code", None)
         return self.settings.defer_ms.get(code, 0) if code else 0
 
-    def _run(self, peer: Peer, request: Request) -> bytes:
-        """Run a command and return the response packet."""
-        command = request.command
+    def _run(self, peer: Peer, request: Request) -> Outcome:
+        """Run a command and return what came of it."""
+        kind = request.command.REPLY.TYPE
+        call = Call(memory=self.memory, security=self._security, peer=peer, request=request)
         try:
-            payload, result = handlers.run(self.memory, peer, command).encode(), ResultCode.OK
+            payload = dispatch.run(call).encode()
         except Refusal as refusal:
-            payload, result = b"", refusal.code
+            return Outcome(packet_type=kind, result=refusal.code)
         except OverflowError:  # the value is longer than its length field can say
-            payload, result = b"", ResultCode.TOO_LONG
-        if len(payload) > MAX_PAYLOAD_BYTES:
-            payload, result = b"", ResultCode.TOO_LONG
-        response = self._respond(request, command.REPLY.TYPE, result, payload)
-        if len(response) > self.settings.max_packet_bytes:
-            response = self._respond(request, command.REPLY.TYPE, ResultCode.TOO_LONG)
-        if command.CHANGES:
-            self.memory.replay.remember(peer.line, request.packet, response)
-            self._on_change()
-        return response
+            return Outcome(packet_type=kind, result=ResultCode.TOO_LONG)
+        overhead = MAX_OVERHEAD_BYTES if request.message.argument or request.is_encrypted else 0
+        if len(payload) + MIN_PACKET_BYTES + overhead > self.settings.max_packet_bytes:
+            return Outcome(packet_type=kind, result=ResultCode.TOO_LONG)
+        return Outcome(packet_type=kind, payload=payload)
 
-    def _wait(self, deferred: Deferred, now: float) -> Answer:
+    def _wait(self, peer: Peer, request: Request, deferred: Deferred, now: float) -> Answer:
         left_ms = round((deferred.due - now) * 1000)
         payload = Wait(wait_ms=min(MAX_WAIT_MS, max(1, left_ms))).encode()
-        packet = self._respond(deferred.request, PacketType.WAIT, ResultCode.OK, payload)
-        return Answer(packet=packet, is_busy=True)
+        outcome = Outcome(packet_type=PacketType.WAIT, payload=payload)
+        answer = self._told(peer, request.envelope, request.message, outcome, request.role)
+        return replace(answer, is_busy=True)
 
     def _complete(self, peer: Peer, request: Request, now: float) -> Answer:
         deferred = peer.deferred
         if deferred is None or deferred.request.message.transaction != request.message.transaction:
-            return Answer(packet=self._respond(request, PacketType.WAIT, ResultCode.DEFER_ERROR))
-        return Answer(packet=deferred.answer) if deferred.answer else self._wait(deferred, now)
+            outcome = Outcome(packet_type=PacketType.WAIT, result=ResultCode.DEFER_ERROR)
+            return self._told(peer, request.envelope, request.message, outcome, request.role)
+        if deferred.outcome is None:
+            return self._wait(peer, request, deferred, now)
+        role = deferred.request.role
+        return self._told(peer, request.envelope, request.message, deferred.outcome, role)
 
-    def _respond(
-        self, request: Request, kind: PacketType, result: ResultCode, payload: bytes = b""
-    ) -> bytes:
-        transaction = request.message.transaction
-        return self._packet(request.envelope, transaction, kind, result, payload)
+    def _remember(self, peer: Peer, request: Request, outcome: Outcome) -> Answer | None:
+        """Remember a command that has run; return its answer, if that can be made already.
 
-    def _error(self, envelope: Envelope, packet: bytes, code: ResultCode) -> Answer:
-        transaction = int.from_bytes(packet[_TRANSACTION], "little")
-        return Answer(packet=self._packet(envelope, transaction, PacketType.ERROR, code))
+        An answer under encryption takes the counter of the packet that fetches it.
+        """
+        answer = None if request.is_encrypted else self._told_of(peer, request, outcome)
+        if request.command.CHANGES and answer and answer.packet:
+            self.memory.replay.remember(peer.line, request.packet, answer.packet)
+        if request.command.CHANGES or isinstance(request.command, S1AuthReply):
+            self._on_change()  # failed authentications count, whatever happens next
+        return answer
 
-    def _packet(
+    def _told_of(self, peer: Peer, request: Request, outcome: Outcome) -> Answer:
+        answer = self._told(peer, request.envelope, request.message, outcome, request.role)
+        if peer.ending is not None:
+            peer.sessions.pop(peer.ending, None)
+            peer.ending = None
+        return answer
+
+    def _told(
         self,
+        peer: Peer,
         envelope: Envelope,
-        transaction: int,
-        kind: PacketType,
-        result: ResultCode,
-        payload: bytes = b"",
-    ) -> bytes:
-        # Source and destination are swapped literally, aliases and all ones included.
-        answer = Envelope(source=envelope.destination, destination=envelope.source)
-        message = Message(
+        message: Message,
+        outcome: Outcome,
+        role: Role | None = None,
+    ) -> Answer:
+        """Seal what came of a command as the command was; sign it too where there is a role."""
+        answer, back = self._response(message.transaction, outcome), _swapped(envelope)
+        if role is not None:
+            answer = sign(answer, back, self._security.response_key(message.argument, role))
+        session = peer.sessions.get(envelope.source) if envelope.encryption_scheme == 2 else None
+        return Answer(packet=seal(session, back, answer))
+
+    def _error(self, envelope: Envelope, transaction: int, code: ResultCode) -> Answer:
+        """Answer in the clear that a packet cannot be taken."""
+        outcome = Outcome(packet_type=PacketType.ERROR, result=code)
+        return Answer(packet=seal(None, _swapped(envelope), self._response(transaction, outcome)))
+
+    def _response(self, transaction: int, outcome: Outcome) -> Message:
+        return Message(
             transaction=transaction,
             created_s=self.metering.now_s,
-            packet_type=kind,
-            argument=result,
-            payload=payload,
+            packet_type=outcome.packet_type,
+            argument=outcome.result,
+            payload=outcome.payload,
         )
-        return self._scheme.seal(answer, message)
 
 
-def _decode(message: Message) -> Command[Any]:
+def _swapped(envelope: Envelope) -> Envelope:
+    """Return the envelope of a response: swapped literally, aliases and all ones included."""
+    return Envelope(source=envelope.destination, destination=envelope.source)
+
+
+def _decode_message(data: bytes) -> Message:
+    try:
+        return Message.decode(data)
+    except MalformedError as error:
+        raise Refusal(ResultCode.INVALID_PACKET_FORMAT) from error
+
+
+def _decode_command(message: Message) -> Command[Any]:
     kind = COMMANDS.get(message.packet_type)
     if kind is None:
         raise Refusal(ResultCode.UNKNOWN_PACKET_TYPE)

@@ -18,6 +18,8 @@ class EventNumber(IntEnum):
     VALVE_CLOSED = 6
     RESTART = 16
     CLOCK_SET = 18
+    FAILED_AUTHENTICATION = 25
+    BAD_DECRYPT = 30
 
 
 class EventLog:

@@ -57,7 +57,7 @@ class MeterLine:
     def deadline(self) -> float | None:
         """Return when `on_timer` wants to be called: seconds, monotonic."""
         times = [self._link.deadline, self._in_transit[0][0] if self._in_transit else None]
-        if self._peer.deferred and self._peer.deferred.answer is None:
+        if self._peer.deferred and self._peer.deferred.outcome is None:
             times.append(self._peer.deferred.due)
         return min((time for time in times if time is not None), default=None)
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from umi_cli import wire
-from umi_cli.errors import InputError, MalformedError
+from umi_cli.errors import InputError, UmiError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.types import RoleSet, UmiCode, UmiId
 from umi_cli.virtual.event_log import MAX_PUBLISHED, EventLog
+from umi_cli.virtual.lockout import Lockout
 from umi_cli.virtual.profile import LoadProfile
 from umi_cli.virtual.replay import ReplayGuard
 from umi_cli.virtual.store import Access, ObjectStore
+from umi_cli.virtual.vault import Vault
 
 SCHEMA = "umi-state/1"
 _WRONG_CONTENT = (
@@ -24,8 +26,7 @@ _WRONG_CONTENT = (
     AttributeError,
     OverflowError,
     struct.error,
-    InputError,
-    MalformedError,
+    UmiError,
 )
 
 
@@ -40,6 +41,8 @@ class Memory:
     profile: LoadProfile
     events: EventLog = field(default_factory=EventLog)
     replay: ReplayGuard = field(default_factory=ReplayGuard)
+    vault: Vault = field(default_factory=Vault)
+    lockout: Lockout = field(default_factory=Lockout)
     clock_offset_s: float = 0.0
     """What the meter's clock is ahead of UTC."""
     synced_s: int = 0
@@ -71,6 +74,8 @@ class Memory:
                 },
                 "events": {"records": self.events.records, "active": self.events.active},
                 "replay": self.replay.answers,
+                "vault": self.vault.dump(),
+                "lockout": [self.lockout.failures, self.lockout.locked_until_s],
             },
             separators=(",", ":"),
         )
@@ -119,6 +124,7 @@ def _from_json(content: dict[str, Any], source: str, catalogue: Catalogue) -> Me
         if (code := UmiCode.parse(text)) in store.access:
             store.access[code] = Access(read=RoleSet(int(read)), write=RoleSet(int(write)))
     profile, events = content["profile"], content["events"]
+    failures, locked_until_s = content["lockout"]
     clock_offset_s = float(content["clock_offset_s"])
     if not math.isfinite(clock_offset_s):
         raise ValueError(f"the clock is ahead by {clock_offset_s} s")
@@ -134,6 +140,8 @@ def _from_json(content: dict[str, Any], source: str, catalogue: Catalogue) -> Me
         ),
         events=EventLog(events["records"], _checked(events["active"], wire.u32)),
         replay=ReplayGuard(content["replay"]),
+        vault=Vault.load(content["vault"]),
+        lockout=Lockout(failures=int(failures), locked_until_s=int(locked_until_s)),
         clock_offset_s=clock_offset_s,
         synced_s=_checked(content["synced_s"], wire.u32),
         known_events=known_events(catalogue),

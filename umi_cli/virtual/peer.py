@@ -1,21 +1,52 @@
 """Who is at the other end of a virtual meter's line, and what it asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from umi_cli.application.codes import PacketType, ResultCode
 from umi_cli.application.packet import Envelope, Message
 from umi_cli.application.payload import Command
-from umi_cli.types import Role
+from umi_cli.security.session2 import SealedSession
+from umi_cli.types import Role, UmiId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A scheme 2 session with a commander."""
+
+    sealed: SealedSession
+    role: Role
+    """Of the commander's certificate."""
+    used_s: int
+    """When it was used last, as a UMI datetime."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A command as it came."""
+    """A command as it came, and in which right."""
 
     packet: bytes
     envelope: Envelope
     message: Message
     command: Command[Any]
+    role: Role
+    """What the commander may act as in this command."""
+    is_signed: bool = False
+    is_encrypted: bool = False
+
+    @property
+    def source(self) -> UmiId:
+        """Return who commands."""
+        return self.envelope.source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a command, before it is signed and sealed."""
+
+    packet_type: PacketType
+    result: ResultCode = ResultCode.OK
+    payload: bytes = b""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,8 +56,18 @@ class Deferred:
     request: Request
     due: float
     """When the work is done: seconds, monotonic."""
-    answer: bytes | None = None
-    """The response packet, once the work is done."""
+    outcome: Outcome | None = None
+    """What came of it, once the work is done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """A scheme 1 authentication that waits for the supplicant's proof (protocol 6.2)."""
+
+    role: Role
+    source: UmiId
+    nonce_a: bytes
+    nonce_b: bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,6 +77,16 @@ class Peer:
     line: str
     """Name of the line."""
     role: Role
+    """What it acts as in a command that is neither signed nor encrypted."""
     deferred: Deferred | None = None
     subscribed_events: int = 0
     """Bit n stands for event n."""
+    challenge: Challenge | None = None
+    authenticated: dict[UmiId, Role] = field(default_factory=dict)
+    """The role that each commander on the line has proved under scheme 1."""
+    sessions: dict[UmiId, Session] = field(default_factory=dict)
+    """The live session of each commander on the line."""
+    ending: UmiId | None = None
+    """Whose session ends as soon as its last response is sealed."""
+    pending: dict[UmiId, Session] = field(default_factory=dict)
+    """Sessions under which nothing has come yet."""

@@ -108,7 +108,7 @@ class Server:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-        except (OSError, UnicodeError) as error:
+        except OSError as error:
             raise _listen_error(host, port, error) from error
         listener.setblocking(False)
         self._listeners.append(listener)
@@ -270,7 +270,7 @@ def _address(host: str, port: int) -> str:
     return f"tcp:[{host}]:{port}" if ":" in host else f"tcp:{host}:{port}"
 
 
-def _listen_error(host: str, port: int, error: OSError | UnicodeError) -> UmiError:
+def _listen_error(host: str, port: int, error: OSError) -> UmiError:
     kinds = {errno.EADDRINUSE: PortBusyError, errno.EACCES: PortPermissionError}
-    kind = kinds.get(getattr(error, "errno", None) or 0, NoSuchPortError)
-    return kind(f"cannot listen on {host}:{port}: {getattr(error, 'strerror', error)}")
+    kind = kinds.get(error.errno or 0, NoSuchPortError)
+    return kind(f"cannot listen on {host}:{port}: {error.strerror}")

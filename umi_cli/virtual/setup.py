@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from umi_cli.application.packet import MAX_PACKET_BYTES
-from umi_cli.errors import InputError
+from umi_cli.errors import InputError, UmiError
 from umi_cli.types import EPOCH_UNIX_S, Role, UmiCode, UmiId, parse_datetime
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID, new_memory
 from umi_cli.virtual.device import MeterSettings, VirtualMeter
@@ -38,6 +38,11 @@ class SimOptions:
     max_packet_bytes: int = MAX_PACKET_BYTES
     umi_id: UmiId | None = None
     """What the state says, or the virtual meter's, if None."""
+    key: Path | None = None
+    cert: Path | None = None
+    anchor: Path | None = None
+    role_keys: Mapping[Role, Path] = field(default_factory=dict)
+    """Files to take its identity from, on the bench (see `identity`)."""
 
     @classmethod
     def from_query(cls, state: str, query: Mapping[str, str]) -> "SimOptions":
@@ -67,6 +72,7 @@ class Simulation:
 
     Raises:
         InputError: the datasheet or the state file is unusable.
+        KeyUnusableError: a file of its identity is.
         PortBusyError: the state file is in use.
     """
 
@@ -76,7 +82,8 @@ class Simulation:
         self._file = StateFile(options.state) if options.state else None
         try:
             memory = self._remember()
-        except InputError:
+            self._give_identity(memory)
+        except UmiError:
             self.close()
             raise
         if options.time_s is not None:
@@ -101,6 +108,20 @@ class Simulation:
         counts: Counter[str] = sum((each.counts for each in self.injectors), Counter())
         struck = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()) if count)
         return f"{len(self.injectors)} lines were served; faults injected: {struck or 'none'}"
+
+    def _give_identity(self, memory: Memory) -> None:
+        options = self._options
+        if not (options.key or options.cert or options.anchor or options.role_keys):
+            return
+        from umi_cli.virtual.identity import IdentityFiles, give_identity
+
+        files = IdentityFiles(
+            key=options.key,
+            cert=options.cert,
+            anchor=options.anchor,
+            role_keys=dict(options.role_keys),
+        )
+        give_identity(memory, files)
 
     def save(self) -> None:
         """Write what the meter remembers to its state file, if it has one."""
@@ -148,6 +169,12 @@ def parse_number(name: str, lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
+def _role_keys(text: str) -> object:
+    from umi_cli.virtual.identity import parse_role_keys
+
+    return parse_role_keys(text)
+
+
 _PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "datasheet": ("datasheet", str),
     "fault": ("faults", FaultRates.parse),
@@ -157,4 +184,8 @@ _PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "defer": ("defer_ms", parse_defer),
     "max-packet": ("max_packet_bytes", parse_number("max-packet", MIN_PACKET_BYTES, 65_536)),
     "umi-id": ("umi_id", UmiId.parse),
+    "key": ("key", Path),
+    "cert": ("cert", Path),
+    "anchor": ("anchor", Path),
+    "role-keys": ("role_keys", _role_keys),
 }

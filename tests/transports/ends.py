@@ -1,0 +1,166 @@
+"""The other ends of real lines: a served meter, a scripted device, a peer that does as it likes."""
+
+import os
+import select
+import socket
+import time
+import tty
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.device.scripted import ScriptedDevice
+from umi_cli.virtual.serve import Server
+from umi_cli.virtual.setup import SimOptions, Simulation
+
+LOCALHOST = "127.0.0.1"
+SAFETY_S = 30.0  # a test that waits that long has failed
+METER_CLOSES = b""
+NOBODY = 65_534
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A virtual meter that is served in another thread."""
+
+    server: Server
+    simulation: Simulation
+    tcp: str
+    """Its address on TCP."""
+    pty: str
+    """Its address on a pseudo-terminal, if it has one."""
+
+    @property
+    def port(self) -> int:
+        return int(self.tcp.rpartition(":")[2])
+
+
+@contextmanager
+def served(pty: Path | None = None, **query: str) -> Iterator[Served]:
+    """Serve a virtual meter on TCP, and on a pseudo-terminal if there is a name for it.
+
+    Args:
+        pty: the name of the pseudo-terminal.
+        query: options of the meter, as in `sim:?…`; `_` stands for `-`.
+    """
+    options = {name.rstrip("_").replace("_", "-"): text for name, text in query.items()}
+    simulation = Simulation(SimOptions.from_query("", options), time.time())
+    with Server(simulation) as server, ThreadPoolExecutor(1) as pool:
+        tcp = server.listen(LOCALHOST, 0)
+        terminal = server.open_terminal(pty) if pty else ""
+        running = pool.submit(server.run)
+        try:
+            yield Served(server, simulation, tcp, terminal)
+        finally:
+            server.stop()
+            running.result(SAFETY_S)
+    simulation.close()
+
+
+@contextmanager
+def peer(act: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Listen on TCP, and let a thread act on the connections that come, one after the other.
+
+    What `act` raises fails the test; that the caller hangs up does not. Yields the port.
+    """
+    with socket.create_server((LOCALHOST, 0)) as listener, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(_act_on_each, listener, act)
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            running.result(SAFETY_S)
+
+
+def _act_on_each(listener: socket.socket, act: Callable[[socket.socket], None]) -> None:
+    while True:
+        try:
+            connection = listener.accept()[0]
+        except OSError:  # the test is over
+            return
+        connection.settimeout(SAFETY_S)
+        with connection:
+            try:
+                act(connection)
+            except ConnectionError:
+                continue
+
+
+def play_on(connection: socket.socket, device: ScriptedDevice) -> None:
+    """Be a scripted device on a connection until the caller hangs up, or the script says so."""
+    while data := connection.recv(65_536):
+        device.receive_data(data, time.monotonic(), time.time())
+        connection.sendall(b"".join(device.data_to_send()))
+        if device.is_hung_up:
+            return
+
+
+def reset(connection: socket.socket) -> None:
+    """Hang up without a word of farewell: RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    connection.close()
+
+
+def free_port() -> int:
+    """Return a TCP port on which nobody listens."""
+    with socket.create_server((LOCALHOST, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@dataclass(slots=True)
+class Terminal:
+    """A pseudo-terminal; the device under test opens the slave by name."""
+
+    master: int
+    slave: int
+    is_open: bool = True
+
+    @property
+    def name(self) -> str:
+        return os.ttyname(self.slave)
+
+    def vanish(self) -> None:
+        """Take it away, as an adapter that is unplugged."""
+        if self.is_open:
+            self.is_open = False
+            os.close(self.master)
+            os.close(self.slave)
+
+    def read(self) -> bytes:
+        assert select.select([self.master], [], [], SAFETY_S)[0], "nothing came"
+        return os.read(self.master, 65_536)
+
+
+@contextmanager
+def terminal() -> Iterator[Terminal]:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    made = Terminal(master, slave)
+    try:
+        yield made
+    finally:
+        made.vanish()
+
+
+@contextmanager
+def in_thread(act: Callable[[], object]) -> Iterator[None]:
+    """Do something beside the test; what it raises fails the test."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(act)
+        yield
+        running.result(SAFETY_S)
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """Be nobody for a while, where the tests are run by root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -1,0 +1,238 @@
+"""Every form of an address, and every form that is none (cli.md, Addresses)."""
+
+import pytest
+
+import umi_cli
+from umi_cli.errors import InputError, NoSuchPortError
+from umi_cli.transports.address import Address, parse_host_and_port
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sim", Address(text="sim", kind="sim")),
+        ("sim:", Address(text="sim:", kind="sim")),
+        ("sim/2", Address(text="sim/2", kind="sim", port=2)),
+        ("sim:/15", Address(text="sim:/15", kind="sim", port=15)),
+        (
+            "sim:/tmp/a/2",
+            Address(text="sim:/tmp/a/2", kind="sim", target="/tmp/a/2"),  # noqa: S108 - not opened
+        ),
+        ("sim:a.json", Address(text="sim:a.json", kind="sim", target="a.json")),
+        (
+            "sim:a.json?as=service&seed=7",
+            Address(
+                text="sim:a.json?as=service&seed=7",
+                kind="sim",
+                target="a.json",
+                options={"as": "service", "seed": "7"},
+            ),
+        ),
+        (
+            "sim:?fault=drop:0.1,flip:0.2&time=2026-11-22T10:00:00Z",
+            Address(
+                text="sim:?fault=drop:0.1,flip:0.2&time=2026-11-22T10:00:00Z",
+                kind="sim",
+                options={"fault": "drop:0.1,flip:0.2", "time": "2026-11-22T10:00:00Z"},
+            ),
+        ),
+        ("sim:?seed=", Address(text="sim:?seed=", kind="sim", options={"seed": ""})),
+        (
+            "tcp:192.0.2.7:4059",
+            Address(text="tcp:192.0.2.7:4059", kind="tcp", target="192.0.2.7", number=4059),
+        ),
+        (
+            "tcp:head-end.example:1/3",
+            Address(
+                text="tcp:head-end.example:1/3",
+                kind="tcp",
+                target="head-end.example",
+                number=1,
+                port=3,
+            ),
+        ),
+        (
+            "tcp:[2001:db8::1]:65535/0",
+            Address(
+                text="tcp:[2001:db8::1]:65535/0",
+                kind="tcp",
+                target="2001:db8::1",
+                number=65_535,
+                port=0,
+            ),
+        ),
+        (
+            "tcp-listen:4059",
+            Address(text="tcp-listen:4059", kind="tcp-listen", target="127.0.0.1", number=4059),
+        ),
+        (
+            "tcp-listen:0.0.0.0:0/2?wait=1.5",
+            Address(
+                text="tcp-listen:0.0.0.0:0/2?wait=1.5",
+                kind="tcp-listen",
+                target="0.0.0.0",  # noqa: S104 - not opened
+                port=2,
+                options={"wait": "1.5"},
+            ),
+        ),
+        (
+            "tcp-listen:[::]:4059",
+            Address(text="tcp-listen:[::]:4059", kind="tcp-listen", target="::", number=4059),
+        ),
+        (
+            "serial:/dev/ttyUSB0@300",
+            Address(
+                text="serial:/dev/ttyUSB0@300", kind="serial", target="/dev/ttyUSB0", number=300
+            ),
+        ),
+        (
+            "serial:/dev/ttyUSB0",
+            Address(text="serial:/dev/ttyUSB0", kind="serial", target="/dev/ttyUSB0", number=9600),
+        ),
+        (
+            "serial:/dev/serial/by-id/usb-x@y@19200/7",
+            Address(
+                text="serial:/dev/serial/by-id/usb-x@y@19200/7",
+                kind="serial",
+                target="/dev/serial/by-id/usb-x@y",
+                number=19_200,
+                port=7,
+            ),
+        ),
+        ("serial:COM3", Address(text="serial:COM3", kind="serial", target="COM3", number=9600)),
+        (
+            "serial:rfc2217://gateway:4000?ign_set_control&timeout=3@2400",
+            Address(
+                text="serial:rfc2217://gateway:4000?ign_set_control&timeout=3@2400",
+                kind="serial",
+                target="rfc2217://gateway:4000?ign_set_control&timeout=3",
+                number=2400,
+            ),
+        ),
+        (
+            "serial:socket://gateway:4000",
+            Address(
+                text="serial:socket://gateway:4000",
+                kind="serial",
+                target="socket://gateway:4000",
+                number=9600,
+            ),
+        ),
+    ],
+)
+def test_forms_of_an_address(text: str, expected: Address) -> None:
+    assert Address.parse(text) == expected
+
+
+def test_blanks_around_an_address_do_not_matter() -> None:
+    assert Address.parse(" tcp:h:1 ").target == "h"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        ":",
+        "sim2",
+        "SIM",
+        "simulator:",
+        "sim/",
+        "sim/²",
+        "sim/x",
+        "sim/16",
+        "sim:/16",
+        "sim:/1234",
+        "127.0.0.1:4059",
+        "/dev/ttyUSB0",
+        "http://h:80",
+        "tcp",
+        "tcp:",
+        "tcp:h",
+        "tcp:4059",
+        "tcp::4059",
+        "tcp:h:",
+        "tcp:h:x",
+        "tcp:h:0",
+        "tcp:h:-1",
+        "tcp:h:65536",
+        "tcp:h:123456",
+        "tcp:h:\N{FULLWIDTH DIGIT ONE}",
+        "tcp:h:1:2",
+        "tcp:::1:4059",
+        "tcp:[::1:4059",
+        "tcp:h:1/",
+        "tcp:h:1/x",
+        "tcp:h:1/16",
+        "tcp:h:1/1234",
+        "tcp:h:1/2/3",
+        "tcp:h:1?wait=3",
+        "tcp-listen",
+        "tcp-listen:",
+        "tcp-listen:x",
+        "tcp-listen:65536",
+        "tcp-listen:4059/16",
+        "tcp-listen:4059?wiat=3",
+        "tcp-listen:4059?wait=3&x",
+        "serial",
+        "serial:",
+        "serial:/dev/x@0",
+        "serial:/dev/x@000",
+        "serial:/dev/x@9600/16",
+        "serial:/dev/x@9600?parity=soft",
+        "tty:/dev/x",
+    ],
+)
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Address.parse(text)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "opto:/dev/ttyUSB0",
+        "opto:/dev/ttyUSB0?v=0&y=6&wakeup=std&echo=auto&parity=soft",
+        "opto:",
+        "opto/2",
+        "spi:0.0?int=LINE&rst=LINE&vdd=LINE&hvdd=LINE&hz=1000000",
+        "spi:0.0/2",
+        "auto",
+        "auto/2",
+        "auto:",
+    ],
+)
+def test_what_comes_later_says_so(text: str) -> None:
+    with pytest.raises(NoSuchPortError, match="not in this version of umi") as caught:
+        umi_cli.connect(text)
+    assert caught.value.exit_code == 10
+
+
+def test_mistakes_of_a_kind_are_told_with_the_way_it_is_written() -> None:
+    for text, hint in {
+        "x": "tcp:HOST:PORT",
+        "tcp:h": "127.0.0.1:4059",
+        "tcp:1": "tcp:HOST:PORT",
+        "serial:": "serial:/dev/ttyUSB0@9600",
+        "serial:/dev/x@0": "serial:/dev/ttyUSB0@9600",
+        "tcp:h:1?x": "it has none",
+        "tcp-listen:1?x": "its options are wait",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            Address.parse(text)
+        assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", ("127.0.0.1", 0)),
+        ("4059", ("127.0.0.1", 4059)),
+        ("localhost:65535", ("localhost", 65_535)),
+        ("[::1]:1", ("::1", 1)),
+    ],
+)
+def test_host_and_port(text: str, expected: tuple[str, int]) -> None:
+    assert parse_host_and_port(text) == expected

@@ -1,0 +1,253 @@
+"""`umi cert`: certificates on the desk: made, asked for, issued, shown, verified."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from umi_cli.cli import cert_terms, cert_view, params
+from umi_cli.cli.base import group
+from umi_cli.cli.cert_terms import Given, term_options
+from umi_cli.cli.context import App, pass_app
+from umi_cli.cli.params import TIME, UMI_ID
+from umi_cli.errors import InputError
+from umi_cli.output import streams
+from umi_cli.output.render import View
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from umi_cli.types import UmiId
+
+ROOT_DAYS = 3650
+LEAF_DAYS = 365
+
+EXAMPLES = """\
+umi cert new root.cvc --key root.pem --subject 00237EFE000000A0
+umi cert request office.req --key office.pem --subject 00237EFE00000004 --issuer 00237EFE000000A0
+umi cert issue office.req office.cvc --key root.pem --issuer-cert root.cvc --role service
+umi cert show office.cvc
+umi cert verify office.cvc --anchor root.cvc
+"""
+NEW, REQUEST, ISSUE, SHOW, VERIFY = EXAMPLES.splitlines()
+ISSUE_AUTHORITY = """\
+umi cert issue sub.req sub.cvc --key root.pem --issuer-cert root.cvc --authority --signing-roles 4,5
+"""
+
+_subject = click.option("--subject", type=UMI_ID, metavar="ID", help="Whose it is; or --umi-id")
+
+
+@group(examples=EXAMPLES)
+def cert() -> None:
+    """Make, request, issue, show and verify certificates."""
+
+
+@cert.command(examples=NEW)
+@click.argument("path", metavar="FILE")
+@_subject
+@term_options
+@pass_app
+def new(app: App, path: str, subject: "UmiId | None", **given: "Unpack[Given]") -> None:
+    """Make the self-signed certificate of a signing authority: a trust anchor.
+
+    The key is --key. It may issue and hand on all roles, for all devices, during 3650 days, unless
+    options say otherwise. FILE may be - for stdout.
+    """
+    from umi_cli.certificates.authorisation import EVERY_TARGET
+    from umi_cli.certificates.issue import issue_root
+    from umi_cli.cli.credentials import load_signer
+    from umi_cli.types import RoleSet
+
+    everyone = RoleSet.everyone()
+    rights = cert_terms.authority_rights(given, EVERY_TARGET, everyone, everyone)
+    terms = cert_terms.terms_of(given, rights, days=ROOT_DAYS)
+    made = issue_root(_whose(app, subject), terms, signer=load_signer(app.settings))
+    _give(app, path, cert_view.record_of(made, cert_terms.now()))
+
+
+@cert.command(examples=REQUEST)
+@click.argument("path", metavar="FILE")
+@_subject
+@click.option("--issuer", type=UMI_ID, metavar="ID", required=True, help="Who is to issue it")
+@pass_app
+def request(app: App, path: str, subject: "UmiId | None", issuer: "UmiId") -> None:
+    """Ask for a certificate of the key at --key, and prove that you hold it.
+
+    FILE may be - for stdout.
+    """
+    from umi_cli import crypto
+    from umi_cli.certificates.request import CertificateRequest
+    from umi_cli.cli.credentials import load_signer
+
+    signer = load_signer(app.settings)
+    made = CertificateRequest.create(signer, issuer=issuer, subject=_whose(app, subject))
+    record = {
+        "issuer": made.issuer,
+        "subject": made.subject,
+        "public_point": made.public_point,
+        "key_fingerprint": crypto.sha256(made.public_point),
+        "raw": made.encode(),
+    }
+    _give(app, path, record)
+
+
+@cert.command(examples=f"{ISSUE}\n{ISSUE_AUTHORITY}")
+@click.argument("asked", metavar="REQUEST")
+@click.argument("path", metavar="OUT")
+@click.option("--issuer-cert", metavar="FILE", required=True, help="The authority's certificate")
+@click.option("--authority", is_flag=True, help="Make the holder a signing authority as well")
+@term_options
+@pass_app
+def issue(
+    app: App, asked: str, path: str, issuer_cert: str, authority: bool, **given: "Unpack[Given]"
+) -> None:
+    """Answer a certificate request, with a certificate that the authority's --key signs.
+
+    It is for --role, or with --authority for --signing-roles; for the devices that the authority's
+    own is for; for 365 days, or as long as the authority's; unless options say otherwise. REQUEST
+    and OUT may be -. A chain is certificates one after the other, own first, without the root:
+    cat own.cvc sub.cvc > chain.cvc
+    """
+    from umi_cli.certificates import issue as issuing
+    from umi_cli.cli.credentials import load_chain, load_request, load_signer
+
+    signer, issuer = load_signer(app.settings), load_chain(issuer_cert)[0]
+    wish, widest = load_request(asked), issuer.body.authorisation.targets
+    if authority:
+        rights = cert_terms.authority_rights(given, widest)
+    else:
+        rights = cert_terms.role_rights(given, widest, app.settings.role)
+    latest = issuer.body.valid_until
+    terms = cert_terms.terms_of(given, rights, days=LEAF_DAYS, latest=latest)
+    with _naming_the_failure():
+        made = issuing.issue(wish, terms, issuer=issuer, signer=signer)
+    _give(app, path, cert_view.record_of(made, cert_terms.now()))
+
+
+@cert.command(examples=SHOW + "\numi cert show chain.cvc root.cvc --json")
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True)
+@pass_app
+def show(app: App, paths: tuple[str, ...]) -> None:
+    """Show every field of certificates; a file may hold a chain, and - is stdin.
+
+    Nothing is verified but the signature of a self-signed one: see umi cert verify.
+    """
+    from umi_cli.cli.credentials import load_chain
+
+    at = cert_terms.now()
+    records = [
+        {"file": path, **cert_view.record_of(certificate, at)}
+        for path in paths
+        for certificate in load_chain(path)
+    ]
+    blocks = [cert_view.pairs(record) for record in records]
+    raw = [record["raw"] for record in records]
+    app.emit(records, View(blocks=blocks, csv=cert_view.rows(records), raw=raw))
+
+
+@cert.command(examples=VERIFY + "\numi cert verify chain.cvc --anchor root.cvc --role service")
+@click.argument("path", metavar="FILE")
+@click.option(
+    "--intermediate", metavar="FILE", multiple=True, help="Certificates between; repeatable"
+)
+@click.option("--at", type=TIME, metavar="TIME", help="When it is to hold; default: now")
+@click.option("--target", type=UMI_ID, metavar="ID", help="The device it is to be good for")
+@pass_app
+def verify(
+    app: App, path: str, intermediate: tuple[str, ...], at: datetime | None, target: "UmiId | None"
+) -> None:
+    """Verify that a certificate leads to an --anchor, and print the path to it.
+
+    FILE may hold a chain, own first, and be -. With --role it must be for that role. Whoever is
+    not trusted ends with exit code 24, and the failure is named.
+    """
+    from umi_cli.certificates.chain import verify_chain
+    from umi_cli.certificates.trust import ChainError, ChainFailure, Purpose, Trust
+    from umi_cli.cli.credentials import load_anchors, load_chain
+
+    at = at or cert_terms.now()
+    leaf, *others = load_chain(path)
+    others += [each for name in intermediate for each in load_chain(name)]
+    trust = Trust(anchors=load_anchors(app.settings))
+    if not trust.anchors:
+        raise InputError("nothing says who is to be trusted", hint="add --anchor FILE")
+    purpose = Purpose(target=target, role=app.settings.role)
+    with _naming_the_failure():
+        try:
+            found = verify_chain(leaf, others, trust=trust, at=at, purpose=purpose)
+        except ChainError as error:
+            _tell(app, at, [], error.failure.value)
+            if error.failure is ChainFailure.UNKNOWN_ISSUER:
+                error.hint = "name what stands between with --intermediate FILE"
+            raise
+    _tell(app, at, [cert_view.record_of(each, at) for each in found], None)
+
+
+def _tell(app: App, at: datetime, path: list[dict[str, Any]], failure: str | None) -> None:
+    """Give what a verification came to."""
+    data = {"trusted": failure is None, "failure": failure, "at": at, "path": path}
+    if failure is not None:
+        app.emit(data, View(blocks=(f"not trusted: {failure}",), csv=cert_view.rows([]), raw=()))
+        return
+    table = cert_view.rows(path)
+    raw = [record["raw"] for record in path]
+    app.emit(data, View(blocks=("trusted, from the holder to the anchor:", table), raw=raw))
+
+
+@contextlib.contextmanager
+def _naming_the_failure() -> Iterator[None]:
+    """Begin the sentence of a certificate's failure with its name."""
+    from umi_cli.certificates.trust import ChainError
+
+    try:
+        yield
+    except ChainError as error:
+        message = f"{error.failure.value}: {error}"
+        raise ChainError(error.failure, message, hint=error.hint) from error
+
+
+def _whose(app: App, subject: "UmiId | None") -> "UmiId":
+    found = subject or app.settings.umi_id
+    if found is None:
+        raise InputError("nobody is named whose it is", hint="add --subject ID")
+    return found
+
+
+def _give(app: App, path: str, record: dict[str, Any]) -> None:
+    """Write what was made into a file, or to stdout, and tell what it is."""
+    if path == "-" and app.report.form == "table":
+        _write_to_stdout(record["raw"])
+        return
+    if path != "-":
+        _write_to_file(app, path, record["raw"])
+    record = {"file": None if path == "-" else path, **record}
+    app.emit(record, View(blocks=(cert_view.pairs(record),), raw=[record["raw"]]))
+
+
+def _write_to_file(app: App, path: str, data: bytes) -> None:
+    from umi_cli import files
+
+    is_there = os.path.lexists(path)
+    if is_there:
+        settings = app.settings
+        params.confirm(f"replace {path}", yes=settings.yes, no_input=settings.no_input)
+    try:
+        files.write_atomically(Path(path), data, replace=is_there)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write_to_stdout(data: bytes) -> None:
+    """Write the bytes as they are; `-o raw` is the way to have them in hex."""
+    if streams.is_terminal(sys.stdout):
+        raise InputError("these bytes are not for a terminal", hint="name a file, or add -o raw")
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise streams.OutputClosedError(error) from error

@@ -1,0 +1,227 @@
+"""What a run of `umi` proves itself with, and whom it trusts: own key, certificates, anchors, pins.
+
+The options of cli.md become the credentials of a session here; the commands of the desk load
+their keys and certificates here as well.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from umi_cli.certificates.authorisation import StandardAuthorisation
+from umi_cli.certificates.chain import check_time, decode_chain
+from umi_cli.certificates.cvc import Certificate
+from umi_cli.certificates.request import CertificateRequest
+from umi_cli.certificates.trust import Anchor, ChainError, Trust
+from umi_cli.cli.pins import Pins
+from umi_cli.cli.settings import Settings, user_config
+from umi_cli.cli.sources import asker, parse_source, read_file
+from umi_cli.crypto import AesKey, PrivateKey
+from umi_cli.device.credentials import Credentials, Scheme1Credentials, Scheme2Credentials
+from umi_cli.errors import InputError, KeyUnusableError, MalformedError
+from umi_cli.security.keys import Key, decode_key, is_encrypted
+from umi_cli.types import DEFAULT_READER_ID, UmiId
+
+if TYPE_CHECKING:
+    from umi_cli.cli.context import App
+
+T = TypeVar("T")
+
+_KEY_HINT = "a key is a PEM file with mode 0600; make one with: umi key new FILE"
+_FILE_HINT = "see what the file holds with: umi decode FILE"
+_ASKING_HINT = "say where it is with --passphrase SOURCE: a file, fd:3 or env:NAME"
+
+
+def credentials_of(settings: Settings, app: "App") -> Credentials | None:
+    """Return what proves us under the security scheme; None under scheme 0.
+
+    Raises:
+        InputError: an option that the scheme needs is missing, or one makes no sense without it.
+        KeyUnusableError: a key or certificate cannot be used.
+    """
+    if settings.scheme == 1:
+        return _scheme1(settings)
+    if settings.scheme == 2:
+        return _scheme2(settings, app)
+    if settings.role is not None:
+        raise InputError(
+            f"to act as {settings.role.label} needs security scheme 1 or 2",
+            hint="give --key and --cert, or --scheme 1 and --key; under scheme 0 all are guest",
+        )
+    if not settings.is_scheme_given and (settings.key or settings.cert or settings.anchors):
+        app.warn(
+            "nobody proves who he is, and nothing is encrypted: scheme 2 needs --key and --cert"
+        )
+    return None
+
+
+def own_id(settings: Settings, credentials: Credentials | None) -> UmiId:
+    """Return our own UMI ID: as chosen, else of our certificate, else a reader's."""
+    if settings.umi_id is not None:
+        return settings.umi_id
+    if isinstance(credentials, Scheme2Credentials):
+        return credentials.certificate.body.subject
+    return load_chain(settings.cert)[0].body.subject if settings.cert else DEFAULT_READER_ID
+
+
+def _scheme1(settings: Settings) -> Scheme1Credentials:
+    if settings.role is None:
+        raise InputError("scheme 1 proves a role, and none is named", hint="add --role ROLE")
+    key = load_key(settings)
+    if not isinstance(key, AesKey):
+        raise KeyUnusableError(
+            "scheme 1 needs an AES-128 key, and this is a P-256 key",
+            hint="make one with: umi key new FILE --type aes128",
+        )
+    return Scheme1Credentials(role=settings.role, key=key)
+
+
+def _scheme2(settings: Settings, app: "App") -> Scheme2Credentials:
+    if settings.cert is None:
+        raise InputError("scheme 2 needs a certificate, and none is named", hint="add --cert FILE")
+    signer, chain = load_signer(settings), load_chain(settings.cert)
+    _check_own(chain[0], signer, settings)
+    try:
+        check_time(chain[0].body, datetime.now(UTC))
+    except ChainError as error:
+        app.warn(f"the own certificate is out of its time: {error}")
+    pins = Pins(Path(user_config(app.environment)).with_name("pins"))
+    return Scheme2Credentials(
+        signer=signer,
+        chain=chain,
+        trust=Trust(anchors=load_anchors(settings), pins=pins.fingerprints),
+        pin=_pinner(pins, app.warn, may_record=settings.pin),
+    )
+
+
+def _check_own(own: Certificate, signer: PrivateKey, settings: Settings) -> None:
+    if signer.public_point != own.body.public_point:
+        raise KeyUnusableError(
+            f"the key is not the one that the certificate of {own.body.subject} certifies",
+            hint="compare them with: umi key show, umi cert show FILE",
+        )
+    rights = own.body.authorisation
+    if not isinstance(rights, StandardAuthorisation):
+        raise KeyUnusableError(
+            f"the certificate of {own.body.subject} is a signing authority's: it acts in no role",
+            hint="issue one for a role with: umi cert issue",
+        )
+    if settings.role not in (None, rights.role):
+        raise KeyUnusableError(
+            f"the certificate is for the role {rights.role.label}, not {settings.role.label}",
+            hint="leave --role out, or use a certificate for that role",
+        )
+
+
+def _pinner(
+    pins: Pins, warn: Callable[[str], None], *, may_record: bool
+) -> Callable[[UmiId, Certificate], bool]:
+    """Return who is asked about a device that no anchor vouches for."""
+
+    def pin(device: UmiId, certificate: Certificate) -> bool:
+        if pins.is_known(device, certificate):
+            return True
+        if not may_record:
+            return False
+        check_time(certificate.body, datetime.now(UTC))
+        pins.record(device, certificate)
+        warn(
+            f"the certificate of {device} is trusted on first contact, and pinned:"
+            f" SHA-256 {certificate.fingerprint.hex()}"
+        )
+        return True
+
+    return pin
+
+
+def load_key(settings: Settings, source: str | None = None) -> Key:
+    """Read the key at a source, or at `--key`, asking for its passphrase if need be.
+
+    Raises:
+        InputError: no source is named, it is a secret itself, or the passphrase is missing.
+        KeyUnusableError: the key cannot be used.
+    """
+    source = source or settings.key
+    if source is None:
+        raise InputError("no key is named", hint="add --key SOURCE; make one with: umi key new")
+    with next_step(_KEY_HINT):
+        pem = parse_source(source).read("key", ask=asker(no_input=settings.no_input))
+        passphrase = _passphrase(settings) if is_encrypted(pem) else None
+        return decode_key(pem, passphrase)
+
+
+def load_signer(settings: Settings) -> PrivateKey:
+    """Read the P-256 key at `--key`; raises as `load_key` does."""
+    key = load_key(settings)
+    if not isinstance(key, PrivateKey):
+        raise KeyUnusableError(
+            "a P-256 key is needed here, and this is an AES-128 key",
+            hint="make one with: umi key new FILE",
+        )
+    return key
+
+
+def _passphrase(settings: Settings) -> bytes:
+    ask = asker(no_input=settings.no_input)
+    what = "passphrase of the key"
+    if settings.passphrase is not None:
+        return parse_source(settings.passphrase).read_text(what, ask=ask)
+    try:
+        return ask(what).encode()
+    except InputError as error:
+        raise InputError(
+            "the key is encrypted, and its passphrase is not given", hint=_ASKING_HINT
+        ) from error
+
+
+def load_chain(path: str) -> tuple[Certificate, ...]:
+    """Read certificates that stand one after the other, the holder's own first.
+
+    Args:
+        path: a file, or `-`; it holds the bytes as they are, or in hex.
+
+    Raises:
+        KeyUnusableError: it cannot be read, or holds anything else.
+    """
+    return _load(path, decode_chain, "certificate")
+
+
+def load_anchors(settings: Settings) -> tuple[Anchor, ...]:
+    """Read the certificates at `--anchor`, one in each file; raises as `load_chain` does."""
+    return tuple(Anchor.of(_load_one(path)) for path in settings.anchors)
+
+
+def _load_one(path: str) -> Certificate:
+    chain = load_chain(path)
+    if len(chain) != 1:
+        raise KeyUnusableError(
+            f"{path} holds {len(chain)} certificates, and an anchor is one",
+            hint="put each root that is to be trusted into a file of its own",
+        )
+    return chain[0]
+
+
+def load_request(path: str) -> CertificateRequest:
+    """Read a certificate request, its proof unverified; raises as `load_chain` does."""
+    return _load(path, CertificateRequest.decode, "certificate request")
+
+
+def _load(path: str, decode: Callable[[bytes], T], what: str) -> T:
+    try:
+        return decode(read_file(path))
+    except InputError as error:
+        raise KeyUnusableError(str(error), hint="see what makes one with: umi cert -h") from error
+    except MalformedError as error:
+        raise KeyUnusableError(f"{path} holds no {what}: {error}", hint=_FILE_HINT) from error
+
+
+@contextlib.contextmanager
+def next_step(hint: str) -> Iterator[None]:
+    """Say what to do next where an unusable key or certificate does not say it itself."""
+    try:
+        yield
+    except KeyUnusableError as error:
+        error.hint = error.hint or hint
+        raise

@@ -1,0 +1,162 @@
+"""How a packet crosses the link and its response comes back, over a real port (protocol 2.3)."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from umi_cli.application.payload import Command
+from umi_cli.errors import LinkError, LostError, NoAnswerError, UmiError
+from umi_cli.link.connection import LinkConnection
+from umi_cli.link.events import (
+    Event,
+    ExchangeFailed,
+    FragmentErrorReceived,
+    LinkErrorReceived,
+    LinkSettings,
+    ResponseReceived,
+)
+from umi_cli.link.fragment import FragmentErrorCode
+from umi_cli.link.frame import LinkErrorCode
+from umi_cli.transports.base import Transport
+
+BUSY_PAUSE_S = 0.2  # between tries while the device is busy with another transaction
+BUSY_TRIES = 25  # 5 s in all
+_TEMPORARY = (LinkErrorCode.BUSY, LinkErrorCode.CANNOT_FORWARD)
+
+Observer = Callable[[str, bytes], None]
+"""Told every piece of bytes: `"out"` or `"in"`, and the bytes."""
+
+
+class PacketTooLargeError(LinkError):
+    """The device cannot take a packet of that length."""
+
+    code = "packet-too-large"
+    default_hint = "write fewer elements at a time, such as PART[0:99]"
+
+
+class InDoubtError(Exception):
+    """An exchange came to nothing. The cause is what the user is told, if nothing helps."""
+
+    def __init__(self, cause: UmiError, *, may_have_run: bool) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.may_have_run = may_have_run
+
+
+class LinkDriver:
+    """Drives our end of a link over a transport.
+
+    Args:
+        transport: an open port; the driver does not close it.
+        settings: timeouts and attempts.
+        port: the link address to command; whoever answers RESYNC if None.
+        observer: told every piece of bytes that passes.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: LinkSettings,
+        *,
+        port: int | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.link = LinkConnection(settings)
+        self._transport = transport
+        self._clock = transport.clock
+        self._port = port
+        self._observer = observer
+        self._replies = 0
+
+    def transact(self, packet: bytes, command: Command[Any]) -> bytes:
+        """Send a packet and return the one that answers it.
+
+        Raises:
+            InDoubtError: nothing answered it.
+            LinkError: the link refused it, and it did not run.
+        """
+        for _ in range(BUSY_TRIES):
+            event = self._link_exchange(packet)
+            if isinstance(event, ResponseReceived):
+                self._replies += 1
+                return event.packet
+            if not isinstance(event, LinkErrorReceived) or event.number not in _TEMPORARY:
+                break
+            self.pause(BUSY_PAUSE_S)
+        raise self._failure(event, command)
+
+    def _link_exchange(self, packet: bytes) -> Event:
+        """Run one link exchange to its end; `InDoubtError` if the port was lost."""
+        try:
+            self.link.command(packet, self._clock.monotonic(), self._port)
+            while True:
+                self._flush()
+                events = self._pump(self.link.deadline)
+                if events:
+                    with suppress(LostError):  # the event stands, and the next command will tell
+                        self._flush()  # what acknowledges the last fragment
+                    return events[0]
+        except LostError as error:
+            ended = self.link.abort(str(error))
+            raise InDoubtError(error, may_have_run=ended is None or ended.may_have_run) from error
+
+    def _failure(self, event: Event, command: Command[Any]) -> Exception:
+        if isinstance(event, LinkErrorReceived):
+            return _link_error(event.number, command)
+        if isinstance(event, FragmentErrorReceived):
+            return _fragment_error(event.number, command)
+        assert isinstance(event, ExchangeFailed)  # noqa: S101 - a commander gets no other event
+        return InDoubtError(self._silence(event), may_have_run=event.may_have_run)
+
+    def _silence(self, event: ExchangeFailed) -> UmiError:
+        where = self._transport.address
+        if self._replies:
+            return LostError(f"{where} answered before and no longer does: {event.reason}")
+        if self.link.frames_received:
+            return LinkError(f"{where} answers, but not this command: {event.reason}")
+        if self.link.noise_bytes:
+            return LinkError(
+                f"{where} sends bytes ({self.link.noise_bytes}), none of them a UMI frame",
+                hint="check the rate and that the device speaks UMI link frames",
+            )
+        return NoAnswerError(f"{where} does not answer: {event.reason}")
+
+    def pause(self, pause_s: float) -> None:
+        """Wait, taking in whatever comes meanwhile; `InDoubtError` if the port is lost."""
+        until = self._clock.monotonic() + pause_s
+        while self._clock.monotonic() < until:
+            try:
+                self._pump(until)
+            except LostError as error:
+                raise InDoubtError(error, may_have_run=True) from error
+
+    def _pump(self, deadline: float | None) -> list[Event]:
+        data = self._transport.receive(deadline or self._clock.monotonic())
+        if data and self._observer:
+            self._observer("in", data)
+        now = self._clock.monotonic()
+        return (self.link.receive_data(data, now) if data else []) + self.link.on_timer(now)
+
+    def _flush(self) -> None:
+        for frame in self.link.frames_to_send():
+            if self._observer:
+                self._observer("out", frame)
+            self._transport.send(frame)
+
+
+def _link_error(number: int, command: Command[Any]) -> UmiError:
+    known = number in LinkErrorCode.__members__.values()
+    name = LinkErrorCode(number).name if known else f"link error {number}"
+    hint = ""
+    if number == LinkErrorCode.BAD_ADDRESS:
+        hint = "no port has this address: leave /N off the address for the Host itself"
+    return LinkError(f"the link refused {command.title}: {name} ({number})", hint=hint)
+
+
+def _fragment_error(number: int, command: Command[Any]) -> Exception:
+    if number == FragmentErrorCode.PACKET_TOO_LARGE:
+        return PacketTooLargeError(f"the device cannot take a packet as long as {command.title}")
+    known = number in FragmentErrorCode.__members__.values()
+    name = FragmentErrorCode(number).name if known else "unknown"
+    error = LinkError(f"the device could not join our fragments: {name} ({number})")
+    return InDoubtError(error, may_have_run=False)

@@ -1,0 +1,243 @@
+"""Who commands, and may he? Sessions, signatures and roles at a virtual meter (protocol 5, 6).
+
+Sessions are gone with the power; what must last stands in the vault.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from umi_cli import crypto
+from umi_cli.application.codes import PacketType, ResultCode
+from umi_cli.application.packet import ENVELOPE_BYTES, Envelope, Message
+from umi_cli.application.payload import Command
+from umi_cli.certificates.cvc import CertificateName
+from umi_cli.crypto import AesKey
+from umi_cli.errors import MalformedError, SessionDeadError, SignatureError
+from umi_cli.security.session2 import SealedSession, agree
+from umi_cli.security.signatures import (
+    SCHEME_ECDSA,
+    SCHEME_MAC,
+    CommandSignature,
+    sign_response,
+    verify_packet,
+)
+from umi_cli.types import EPOCH, Role, UmiCode, UmiId
+from umi_cli.virtual.event_log import EventNumber
+from umi_cli.virtual.memory import Memory
+from umi_cli.virtual.peer import Peer, Session
+from umi_cli.virtual.refusal import Refusal
+
+SESSION_IDLE_S = (
+    300  # choice: a session that nobody uses ends, or a crashed client locked itself out
+)
+UMI_ID_OBJECT = UmiCode(0)
+KEYS_OBJECT = "scheme-1-keys"
+
+# choice: what a commander may say in the clear although it has a session: what begins another
+# one, when it has lost the first.
+_CLEAR_IN_SESSION = (
+    PacketType.S2_START_SESSION,
+    PacketType.S2_GET_CERTIFICATE,
+    PacketType.S2_ADD_CERTIFICATE,
+)
+
+
+class Security:
+    """The guard of a virtual meter.
+
+    Args:
+        memory: what the meter remembers, its vault included.
+        now_s: returns the meter's own time, a UMI datetime.
+        salt: makes the meter's half of a session's salt.
+    """
+
+    def __init__(
+        self, memory: Memory, now_s: Callable[[], int], salt: Callable[[], bytes] = crypto.new_salt
+    ) -> None:
+        self._memory = memory
+        self._now_s = now_s
+        self._salt = salt
+
+    @property
+    def now_s(self) -> int:
+        """Return the meter's own time, a UMI datetime."""
+        return self._now_s()
+
+    @property
+    def at(self) -> datetime:
+        """Return the meter's own time."""
+        return EPOCH + timedelta(seconds=self.now_s)
+
+    def role_key(self, role: Role) -> AesKey:
+        """Return a role's scheme 1 key; `Refusal` if it has none."""
+        definition = self._memory.store.find(KEYS_OBJECT)
+        keys = self._memory.store.values[definition.code] if definition else b""
+        raw = keys[role * crypto.AES_KEY_BYTES : (role + 1) * crypto.AES_KEY_BYTES]
+        if not any(raw):
+            raise Refusal(ResultCode.AUTHENTICATION_FAILED)
+        return AesKey(raw)
+
+    def start_session(self, peer: Peer, source: UmiId, salt_a: bytes) -> bytes:
+        """Agree on a session key with a commander; return our half of the salt.
+
+        The session takes the place of an older one as soon as a packet has come under it.
+        """
+        vault = self._memory.vault
+        certificate, role = vault.peer(source, self._memory.umi_id, self.at)
+        if vault.signer is None or not vault.chain:
+            raise Refusal(ResultCode.NO_PUBLIC_KEY)
+        salt_b = self._salt()
+        try:
+            key = agree(vault.signer, certificate.body.public_point, salt_a, salt_b)
+        except MalformedError as error:
+            raise Refusal(ResultCode.INVALID_VALUE) from error
+        sealed = SealedSession.of_responder(key, source)
+        peer.pending[source] = Session(sealed=sealed, role=role, used_s=self.now_s)
+        return salt_b
+
+    def session_of(self, peer: Peer, source: UmiId) -> Session | None:
+        """Return a commander's live session, if there is one."""
+        session = peer.sessions.get(source)
+        if session and not session.used_s <= self.now_s <= session.used_s + SESSION_IDLE_S:
+            del peer.sessions[source]
+            return None
+        return session
+
+    def open(self, peer: Peer, envelope: Envelope, packet: bytes) -> bytes:
+        """Open an encrypted packet; `Refusal` if it is of no session, which ends the session."""
+        source = envelope.source
+        for sessions in (peer.pending, peer.sessions):
+            session = sessions.pop(source, None)
+            if session is None:
+                continue
+            try:
+                inner = session.sealed.open(packet)
+            except (SignatureError, SessionDeadError, MalformedError):
+                continue
+            peer.sessions[source] = replace(session, used_s=self.now_s)
+            return inner
+        self._memory.events.add(EventNumber.BAD_DECRYPT, self.now_s, source.encode())
+        raise Refusal(ResultCode.NO_SESSION)
+
+    def check_clear(self, peer: Peer, envelope: Envelope, command: Command[Any]) -> None:
+        """Take no command in the clear from a commander that has a session."""
+        if self.session_of(peer, envelope.source) is None or command.TYPE in _CLEAR_IN_SESSION:
+            return
+        is_identifying = command.TYPE is PacketType.READ_OBJECT
+        if is_identifying and getattr(command, "code", None) == UMI_ID_OBJECT:
+            return
+        raise Refusal(ResultCode.NO_ENCRYPTION)
+
+    def revoke(self, peer: Peer, name: CertificateName) -> None:
+        """Revoke a certificate, and end the sessions under it; `Refusal` if memory is full."""
+        vault = self._memory.vault
+        certificate = vault.key_table.get(name.subject)
+        if certificate is not None and certificate.body.name == name:
+            peer.sessions.pop(name.subject, None)
+            peer.pending.pop(name.subject, None)
+        vault.revoke(name, self.now_s)
+
+    def check_revocation_point(self, peer: Peer) -> None:
+        """Make sure that a security authority is known, and can be asked."""
+        known = [
+            subject
+            for subject, certificate in self._memory.vault.key_table.items()
+            if getattr(certificate.body.authorisation, "role", None) is Role.SECURITY_AUTHORITY
+        ]
+        if not known:
+            raise Refusal(ResultCode.REVOCATION_POINT_UNKNOWN)
+        if not any(self.session_of(peer, subject) for subject in known):
+            raise Refusal(ResultCode.REVOCATION_POINT_UNAVAILABLE)
+
+    def role_of(self, peer: Peer, source: UmiId, command: Command[Any]) -> Role:
+        """Return what a commander may act as in a command in the clear, without a signature.
+
+        choice: what scheme 1 has proved holds for commands that change nothing. A change carries
+        its own MAC: there is no session key, and nobody relies on the line (protocol 6.2).
+        """
+        if command.CHANGES:
+            return peer.role
+        return peer.authenticated.get(source, peer.role)
+
+    def verify(self, envelope: Envelope, message: Message, record: CommandSignature) -> None:
+        """Verify the signature of a command.
+
+        Raises:
+            Refusal: it is wrong, out of its window, for another meter, or used up.
+        """
+        unsigned = envelope.encode() + message.encode_unsigned()
+        try:
+            verify_packet(unsigned, record, self._verifying_key(envelope.source, record))
+        except SignatureError as error:
+            raise Refusal(ResultCode.INVALID_SIGNATURE) from error
+        self._check_use(envelope, record)
+
+    def _verifying_key(self, source: UmiId, record: CommandSignature) -> bytes | AesKey:
+        if record.scheme == SCHEME_MAC:
+            try:
+                return self.role_key(record.role)
+            except Refusal as refusal:
+                raise Refusal(ResultCode.INVALID_SIGNATURE) from refusal
+        certificate, role = self._memory.vault.peer(source, self._memory.umi_id, self.at)
+        if role is not record.role:
+            raise Refusal(ResultCode.INVALID_SIGNATURE)
+        return certificate.body.public_point
+
+    def _check_use(self, envelope: Envelope, record: CommandSignature) -> None:
+        """A signed command is for this meter, for its window, and for once."""
+        is_ours = envelope.destination == self._memory.umi_id  # all ones would fit any meter
+        if not is_ours or not record.is_valid_at(self.now_s):
+            raise Refusal(ResultCode.INVALID_SIGNATURE)
+        digest = crypto.sha256(record.encode())[:16]
+        self._memory.vault.use_signature(digest, record.valid_until_s, self.now_s)
+
+    def response_key(self, wanted: int, role: Role) -> AesKey | crypto.PrivateKey | None:
+        """Return what signs a response as a command wants it; None for no signature.
+
+        Raises:
+            Refusal: the meter cannot sign so; nothing must run then.
+        """
+        if wanted == 0:
+            return None
+        if wanted == SCHEME_MAC:
+            try:
+                return self.role_key(role)
+            except Refusal as refusal:
+                raise Refusal(ResultCode.UNKNOWN_SIGNATURE_SCHEME) from refusal
+        if wanted != SCHEME_ECDSA:
+            raise Refusal(ResultCode.UNKNOWN_SIGNATURE_SCHEME)
+        if self._memory.vault.signer is None:
+            raise Refusal(ResultCode.NO_PUBLIC_KEY)
+        return self._memory.vault.signer
+
+
+def record_of(message: Message) -> CommandSignature | None:
+    """Return the signature record of a command; None without one, `Refusal` if it is none."""
+    if message.signature_scheme == 0:
+        return None
+    if message.signature_scheme > SCHEME_ECDSA:
+        raise Refusal(ResultCode.UNKNOWN_SIGNATURE_SCHEME)
+    try:
+        return CommandSignature.decode(message.signature)
+    except MalformedError as error:
+        raise Refusal(ResultCode.INVALID_PACKET_FORMAT) from error
+
+
+def sign(answer: Message, envelope: Envelope, key: AesKey | crypto.PrivateKey | None) -> Message:
+    """Return a response with its signature."""
+    if key is None:
+        return answer
+    scheme = SCHEME_MAC if isinstance(key, AesKey) else SCHEME_ECDSA
+    answer = replace(answer, signature_scheme=scheme)
+    record = sign_response(envelope.encode() + answer.encode_unsigned(), key)
+    return replace(answer, signature=record.encode())
+
+
+def seal(session: Session | None, envelope: Envelope, answer: Message) -> bytes:
+    """Return the packet of a response, encrypted if its command was."""
+    if session is None:
+        return envelope.encode() + answer.encode()
+    clear = replace(envelope, encryption_scheme=2)
+    return session.sealed.seal(clear.encode()[:ENVELOPE_BYTES], answer.encode())
