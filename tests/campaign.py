@@ -1,26 +1,46 @@
 """Seeded runs of a read-modify-write script over a line that does everything a line can do wrong.
 
-    python -m tests.campaign --runs 10000 --rate 0.05
+    python -m tests.campaign --runs 10000 --faults all:0.05 --scheme 2
 
 What must hold in every run, whatever the line does:
 
 1. a value that is reported is the one that the meter held while it was asked;
 2. a write that is reported done was done, once;
 3. no write is executed twice;
-4. every step ends: done, or with a documented error, within its bound of (simulated) time.
+4. every step ends: done, or with a documented error, within its bound of (simulated) time;
+5. under scheme 2, no key and nonce ever seal two texts.
 """
 
 import argparse
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
+from tests.certificates.pki import (
+    DEVICE_KEY,
+    MIDDLE_KEY,
+    ROOT_BODY,
+    ROOT_ID,
+    ROOT_KEY,
+    make_root,
+    standard,
+)
+from umi_cli import crypto
+from umi_cli.certificates.cvc import Certificate
+from umi_cli.certificates.trust import Anchor, Trust
+from umi_cli.device.credentials import Scheme1Credentials, Scheme2Credentials
 from umi_cli.device.meter import Meter
+from umi_cli.device.protection1 import Scheme1
+from umi_cli.device.protection2 import Scheme2
 from umi_cli.device.session import Session
 from umi_cli.errors import OutcomeUnknownError, UmiError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.transports.memory import MemoryTransport, SimulatedClock
-from umi_cli.types import Role, UmiCode, parse_datetime
+from umi_cli.types import Role, UmiCode, UmiId, parse_datetime
+from umi_cli.virtual.delivered import VIRTUAL_METER_ID
 from umi_cli.virtual.faults import FaultRates
+from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.setup import SimOptions, Simulation
 
 START = "2026-11-22T10:00:00Z"
@@ -28,7 +48,32 @@ START_UNIX_S = 1_795_341_600.0
 COUNTER = UmiCode.parse("umi.255.0.0.65")
 STEPS = 6
 STEP_BOUND_S = 300.0  # four tries, each of a RESYNC and a few frames, each frame three times 1 s
-DOCUMENTED = {10, 14, 15, 17, 23, 30, 31, 33}
+DOCUMENTED = {10, 14, 15, 17, 20, 21, 23, 24, 30, 31, 33}
+
+OWN_ID = UmiId(0x0023_7EFE_0000_0009)
+METER_KEY, OWN_KEY = DEVICE_KEY, MIDDLE_KEY
+ROOT = make_root()
+
+
+def _leaf(subject: UmiId, key: crypto.PrivateKey, role: Role, serial: bytes) -> Certificate:
+    body = replace(
+        ROOT_BODY,
+        issuer=ROOT_ID,
+        subject=subject,
+        serial=serial,
+        public_point=key.public_point,
+        authorisation=standard(role),
+    )
+    return Certificate.sign(body, ROOT_KEY)
+
+
+METER_CERTIFICATE = _leaf(VIRTUAL_METER_ID, METER_KEY, Role.METERING_DEVICE, b"\x02")
+CREDENTIALS_1 = Scheme1Credentials(role=Role.SERVICE, key=crypto.AesKey(bytes(range(16))))
+CREDENTIALS_2 = Scheme2Credentials(
+    signer=OWN_KEY,
+    chain=(_leaf(OWN_ID, OWN_KEY, Role.SERVICE, b"\x03"),),
+    trust=Trust(anchors=(Anchor.of(ROOT),)),
+)
 
 
 @dataclass
@@ -38,33 +83,73 @@ class Outcome:
     runs: int = 0
     steps: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
+    seals: int = 0
+    """How many packets were encrypted."""
 
     def __str__(self) -> str:
         steps, faults = dict(sorted(self.steps.items())), dict(sorted(self.faults.items()))
         return (
             f"{self.runs} runs, {sum(steps.values())} steps: {steps}\n"
             f"{sum(faults.values())} faults injected: {faults}\n"
-            f"{len(self.violations)} violations"
+            f"{self.seals} packets encrypted; {len(self.violations)} violations"
         )
+
+
+def trust_each_other(memory: Memory) -> None:
+    """Give a meter its keys: what scheme 1 and scheme 2 need."""
+    vault = memory.vault
+    vault.signer, vault.chain = METER_KEY, (METER_CERTIFICATE,)
+    vault.anchors = (ROOT,)
+    keys = memory.store.find("scheme-1-keys")
+    assert keys is not None
+    memory.store.values[keys.code] = CREDENTIALS_1.key.raw * 16
+
+
+@contextmanager
+def watched_nonces(outcome: Outcome) -> Iterator[None]:
+    """Report a violation whenever one key and nonce seal two different texts."""
+    sealed: dict[tuple[bytes, bytes], tuple[bytes, bytes]] = {}
+    seal = crypto.gcm_seal
+
+    def watch(key: crypto.AesKey, iv: bytes, plaintext: bytes, aad: bytes) -> bytes:
+        text = sealed.setdefault((key.raw, iv), (plaintext, aad))
+        if text != (plaintext, aad):
+            outcome.violations.append("a nonce has sealed two texts")
+        outcome.seals += 1
+        return seal(key, iv, plaintext, aad)
+
+    crypto.gcm_seal = watch
+    try:
+        yield
+    finally:
+        crypto.gcm_seal = seal
 
 
 class Run:
     """One run of the script."""
 
     def __init__(
-        self, seed: int, rates: FaultRates, outcome: Outcome, catalogue: Catalogue
+        self, seed: int, rates: FaultRates, outcome: Outcome, catalogue: Catalogue, scheme: int
     ) -> None:
         options = SimOptions(faults=rates, seed=seed, time_s=parse_datetime(START))
         clock = SimulatedClock(START_UNIX_S)
         self.seed = seed
         self.outcome = outcome
         self.simulation = Simulation(options, clock.utc())
+        trust_each_other(self.simulation.meter.memory)
         self.executed: Counter[int] = Counter()
         self.simulation.meter.memory.store.on_write("counter", self._on_write)
         self.clock = clock
         transport = MemoryTransport(self.simulation.new_line("line"), clock=clock)
-        self.meter = Meter(transport, Session(transport), catalogue)
+        self.meter = Meter(transport, self._session(transport, scheme), catalogue)
+
+    def _session(self, transport: MemoryTransport, scheme: int) -> Session:
+        if scheme == 2:
+            return Session(transport, own_id=OWN_ID, protection=Scheme2(CREDENTIALS_2))
+        protection = Scheme1(CREDENTIALS_1) if scheme == 1 else None
+        return Session(transport, own_id=OWN_ID, protection=protection)
 
     def play(self) -> None:
         with self.meter:
@@ -94,6 +179,7 @@ class Run:
         except UmiError as error:
             if error.exit_code not in DOCUMENTED:
                 self._violation(f"undocumented exit code {error.exit_code}: {error}")
+            self.outcome.errors[f"{error.exit_code} {error}"[:100]] += 1
             return "lost for good" if "hung up" in str(error) else f"exit {error.exit_code}"
         return "done"
 
@@ -125,12 +211,13 @@ class Run:
         self.outcome.violations.append(f"seed {self.seed}: {text}")
 
 
-def run_campaign(runs: int, rates: FaultRates, first_seed: int = 0) -> Outcome:
+def run_campaign(runs: int, rates: FaultRates, first_seed: int = 0, scheme: int = 0) -> Outcome:
     """Play the script that many times, each with its own seed."""
     outcome = Outcome()
     catalogue = Catalogue.load("ei4")
-    for seed in range(first_seed, first_seed + runs):
-        Run(seed, rates, outcome, catalogue).play()
+    with watched_nonces(outcome):
+        for seed in range(first_seed, first_seed + runs):
+            Run(seed, rates, outcome, catalogue, scheme).play()
     return outcome
 
 
@@ -139,8 +226,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--faults", default="all:0.05", help="as in umi sim --fault")
     parser.add_argument("--seed", type=int, default=0, help="of the first run")
+    parser.add_argument("--scheme", type=int, choices=(0, 1, 2), default=0)
     arguments = parser.parse_args()
-    outcome = run_campaign(arguments.runs, FaultRates.parse(arguments.faults), arguments.seed)
+    rates = FaultRates.parse(arguments.faults)
+    outcome = run_campaign(arguments.runs, rates, arguments.seed, arguments.scheme)
     print(outcome)
     print("\n".join(outcome.violations))
     raise SystemExit(bool(outcome.violations))

@@ -1,7 +1,7 @@
 """Scheme 0: a packet is its envelope and its message, in the clear."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from umi_cli.application.packet import Envelope, Message
@@ -35,6 +35,7 @@ def test_a_sealed_packet_is_not_taken_for_one_in_the_clear(scheme: int) -> None:
     assert caught.value.offset == 0
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda tail: COMMAND[:30] + tail))
 def test_garbage_is_malformed_and_nothing_else(data: bytes) -> None:
     """What opens seals to the same bytes; all else is MalformedError."""

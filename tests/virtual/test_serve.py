@@ -9,9 +9,9 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,12 @@ from tests.transports.ends import (
     SAFETY_S,
     Served,
     free_port,
-    in_thread,
     reset,
     served,
     terminal,
     without_privileges,
 )
-from umi_cli.application.commands import EventPublish, EventPublishReply, EventSubscribe
+from umi_cli.application.commands import EventPublish, EventPublishReply, EventSubscribe, ReadObject
 from umi_cli.application.packet import ENVELOPE_BYTES, Envelope, Message
 from umi_cli.device.meter import Meter
 from umi_cli.errors import (
@@ -47,7 +46,8 @@ from umi_cli.errors import (
 from umi_cli.link.connection import LinkConnection
 from umi_cli.link.events import CommandReceived, LinkSettings, ResponseReceived
 from umi_cli.link.frame import Frame, FrameType
-from umi_cli.types import Role
+from umi_cli.link.stream import DEFAULT_IDLE_GAP_S, FrameReceiver
+from umi_cli.types import DEFAULT_READER_ID, UNKNOWN_DEVICE, Role, UmiCode
 from umi_cli.virtual.event_log import EventNumber
 from umi_cli.virtual.faults import Cut, FaultInjector, FaultRates
 from umi_cli.virtual.serve import MAX_UNSENT_BYTES, Server
@@ -109,7 +109,7 @@ def test_200_readers_at_once() -> None:
             raw = reader.read(f"profile-table[{first}:{first + 9}]").raw
             assert raw == table[12 * first : 12 * (first + 10)]
 
-        for turn in range(10):
+        for turn in range(8):
             list(pool.map(read, range(READERS), [turn] * READERS))
         assert len(meter.simulation.injectors) == READERS + 1
 
@@ -135,7 +135,7 @@ def test_an_independent_reader_reads_and_writes(kind: str, tmp_path: Path) -> No
         else:
             port = stack.enter_context(serial.Serial(str(tmp_path / "meter"), timeout=SAFETY_S))
             reader = IndependentReader(
-                lambda frame: port.write(frame) and None,
+                lambda frame: port.write(frame) and None,  # type: ignore[arg-type]
                 lambda: port.read(1) + port.read(port.in_waiting),
             )
         assert reader.read(0x01_01_00_00) == IDENTITY
@@ -152,35 +152,87 @@ def test_an_independent_reader_reads_and_writes(kind: str, tmp_path: Path) -> No
 # Rude readers
 
 
+def slow_connection(meter: Served) -> socket.socket:
+    """Call a meter, and be ready to take a few kilobytes at a time."""
+    connection = socket.socket()
+    connection.settimeout(SAFETY_S)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((LOCALHOST, meter.port))
+    return connection
+
+
+def held_bytes() -> int:
+    """Return how much the system holds for such a reader that takes nothing."""
+    with socket.create_server((LOCALHOST, 0)) as listener, socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(listener.getsockname())
+        with listener.accept()[0] as writer:
+            writer.setblocking(False)
+            held = 0
+            while True:
+                try:
+                    held += writer.send(bytes(254 * 1000))
+                except BlockingIOError:
+                    return held
+
+
+def packet(kind: int, payload: bytes) -> bytes:
+    head = Envelope(source=DEFAULT_READER_ID, destination=UNKNOWN_DEVICE)
+    message = Message(transaction=0, created_s=0, packet_type=kind, payload=payload)
+    return head.encode() + message.encode()
+
+
+TABLE = ReadObject(code=UmiCode.parse("umi.1.1.194.23"))
+READ_TABLE = Frame(
+    sequence=1,
+    frame_type=FrameType.SIMPLE,
+    destination=0,
+    source=5,
+    payload=packet(TABLE.TYPE, TABLE.encode()),
+).encode()
+"""Its answer is a first fragment, and so is that to each repeat of it."""
+FRAGMENT_BYTES = 254
+
+
 def test_a_reader_that_never_takes_its_answers_stops_nobody() -> None:
-    with served() as meter, connected(meter) as rude:
-        rude.setblocking(False)
-        sent = 0
+    with served() as meter, slow_connection(meter) as rude:
+        rude.sendall(RESYNC)
+        answers = 0
 
         def send_on() -> None:
-            nonlocal sent
+            nonlocal answers
             while True:
-                select.select([], [rude], [], 0.01)
-                try:
-                    sent += rude.send(RESYNC * 10_000)
-                except BlockingIOError:
-                    assert still_serves(meter)
+                rude.sendall(READ_TABLE * 100)
+                answers += 100
+                assert still_serves(meter)
 
         with pytest.raises(ConnectionError):
             send_on()
-        assert sent > MAX_UNSENT_BYTES, "it was hung up on for good reason"
+        assert answers * FRAGMENT_BYTES > MAX_UNSENT_BYTES, "it was hung up on for good reason"
         assert still_serves(meter)
 
 
-def test_a_slow_reader_gets_every_answer() -> None:
-    with served() as meter, connected(meter) as slow:
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        turns = 30_000
-        with in_thread(lambda: slow.sendall(RESYNC * turns)):
+def test_a_slow_reader_gets_its_answers_whole() -> None:
+    held = held_bytes()
+    receiver = FrameReceiver()
+    with served() as meter, slow_connection(meter) as slow:
+        slow.sendall(RESYNC)
+        for _ in range((held + MAX_UNSENT_BYTES // 2) // FRAGMENT_BYTES // 100):
+            slow.sendall(READ_TABLE * 100)
             assert still_serves(meter)
-            answers = received(slow, ANSWER_BYTES * turns)
-        frame = Frame(sequence=0, frame_type=FrameType.RESYNC_RESPONSE, destination=5, source=0)
-        assert answers == frame.encode() * turns
+        time.sleep(2 * DEFAULT_IDLE_GAP_S)  # so that the end of it is no part of a frame
+        slow.sendall(RESYNC)
+        frames: list[Frame] = []
+        length_bytes = 0
+        while len(frames) < 2 or frames[-1].frame_type != FrameType.RESYNC_RESPONSE:
+            data = slow.recv(65_536)
+            assert data
+            length_bytes += len(data)
+            frames += receiver.receive_data(data, 0.0)
+    assert length_bytes > held, "some of it waited in the server"
+    assert receiver.noise_bytes == 0
+    assert {frame.frame_type for frame in frames[1:-1]} == {FrameType.FRAGMENT}
+    assert len(set(map(Frame.encode, frames[1:-1]))) == 1
 
 
 def test_readers_that_vanish_are_forgotten() -> None:
@@ -188,9 +240,12 @@ def test_readers_that_vanish_are_forgotten() -> None:
         subscribers = meter.simulation.meter.memory.events.subscribers
         before = len(subscribers)
         for _ in range(30):
-            rude = connected(meter)
+            rude, quiet = connected(meter), connected(meter)
             rude.sendall(RESYNC * 50)
             reset(rude)
+            quiet.sendall(RESYNC)
+            received(quiet, ANSWER_BYTES)
+            reset(quiet)
             with connected(meter) as half:
                 half.sendall(RESYNC + b"\x11\x00\x20")
             connected(meter).close()
@@ -201,7 +256,7 @@ def test_readers_that_vanish_are_forgotten() -> None:
 def test_half_a_frame_is_forgotten_after_a_pause() -> None:
     with served() as meter, connected(meter) as reader:
         reader.sendall(b"\x01\x04\xf9")  # says that 249 bytes follow, and they never do
-        time.sleep(0.15)  # longer than the idle gap
+        time.sleep(1.5 * DEFAULT_IDLE_GAP_S)
         reader.sendall(RESYNC)
         assert Frame.decode(received(reader, ANSWER_BYTES)).frame_type == FrameType.RESYNC_RESPONSE
 
@@ -243,12 +298,14 @@ def test_a_line_that_hangs_up() -> None:
 def test_a_pseudo_terminal_that_is_pulled_out_is_in_again(tmp_path: Path) -> None:
     with served(pty=tmp_path / "meter", fault="hangup:0.3") as meter:
         answers = 0
+        codes = set()
         with umi_cli.connect(meter.pty, timeout_s=0.05) as reader:
             while answers < 5:
                 try:
                     answers += reader.read("manufacturer-id").raw == IDENTITY
                 except UmiError as error:
-                    assert error.exit_code in (14, 15, 17)
+                    codes.add(error.exit_code)
+    assert codes <= {14, 15, 17}
 
 
 def strikes_at(rates: FaultRates, seed: int) -> tuple[int, float]:
@@ -267,7 +324,7 @@ def test_a_power_cut_on_one_line_is_one_on_all() -> None:
         seed
         for seed in count()
         if 20 <= (cut := strikes_at(rates, seed))[0] < 60
-        and 0.5 < cut[1] < 1.0
+        and 1.5 < cut[1] < 2.0
         and strikes_at(rates, seed + 1)[0] == 200
     )
     with (
@@ -278,12 +335,13 @@ def test_a_power_cut_on_one_line_is_one_on_all() -> None:
         device = meter.simulation.meter
         first.ping()
         second.ping()
-        failures = []
-        while not failures:
-            try:
+
+        def ping_on() -> None:
+            while True:
                 first.ping()
-            except LostError as error:
-                failures.append(error)
+
+        with pytest.raises(LostError):
+            ping_on()
         assert device.power_losses == 1
         with pytest.raises(LostError, match="answered before and no longer does"):
             second.ping()
@@ -323,12 +381,11 @@ class Subscriber:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._link = LinkConnection(LinkSettings(accepts_commands=True, timeout_s=SAFETY_S))
-        self._transaction = 0
         self.published: list[EventPublish] = []
 
     def subscribe(self, events: int) -> None:
         command = EventSubscribe(events=events, signature_scheme=0)
-        self._link.command(self._packet(command.TYPE, command.encode()), time.monotonic())
+        self._link.command(packet(command.TYPE, command.encode()), time.monotonic())
         while not any(isinstance(event, ResponseReceived) for event in self._pass()):
             pass
 
@@ -341,14 +398,8 @@ class Subscriber:
                 message = Message.decode(event.packet[ENVELOPE_BYTES:])
                 assert message.packet_type == EventPublish.TYPE
                 self.published.append(EventPublish.decode(message.payload))
-                self._link.respond(self._packet(EventPublishReply.TYPE, b""))
+                self._link.respond(packet(EventPublishReply.TYPE, b""))
         self._flush()
-
-    def _packet(self, kind: int, payload: bytes) -> bytes:
-        head = Envelope.decode(bytes(21)).encode()[:12] + b"\xff" * 8 + b"\0"
-        head = head[:1] + b"\x01" + head[2:]
-        message = Message(transaction=0, created_s=0, packet_type=kind, payload=payload)
-        return head + message.encode()
 
     def _flush(self) -> None:
         self._connection.sendall(b"".join(self._link.frames_to_send()))
@@ -509,18 +560,14 @@ def test_readers_are_hung_up_on_at_the_end() -> None:
 # `umi sim`
 
 
-class ended:  # noqa: N801 - used as a function
-    """A process that does not outlive its test."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-
-    def __enter__(self) -> "subprocess.Popen[str]":
-        return self._process
-
-    def __exit__(self, *exception: object) -> None:
-        self._process.kill()
-        self._process.communicate(timeout=SAFETY_S)
+@contextmanager
+def ended(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
+    """See to it that a process does not outlive its test."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=SAFETY_S)
 
 
 def announced(process: "subprocess.Popen[str]") -> str:

@@ -12,8 +12,13 @@ from umi_cli.application.packet import Envelope, Message
 from umi_cli.application.payload import Command
 from umi_cli.application.security_commands import S1AuthLogout, S1AuthReply, S1AuthRequest
 from umi_cli.device.credentials import Scheme1Credentials
-from umi_cli.device.protection import Channel, Standing
-from umi_cli.errors import AuthenticationError, LockedOutError, RefusedError
+from umi_cli.device.protection import Channel, Standing, Unprotected
+from umi_cli.errors import (
+    AuthenticationError,
+    LockedOutError,
+    RefusedError,
+    SessionDeadError,
+)
 from umi_cli.security.authentication1 import Handshake, new_nonce
 from umi_cli.security.scheme0 import Scheme0
 from umi_cli.security.signatures import (
@@ -34,6 +39,7 @@ class Scheme1:
         self._credentials = credentials
         self._scheme = Scheme0()
         self.is_ready = False
+        self._refusals = 0
 
     @property
     def standing(self) -> Standing:
@@ -49,23 +55,36 @@ class Scheme1:
             AuthenticationError: the device does not hold the role's key, or says that we do not.
             LockedOutError: the device takes no authentication for a while.
         """
-        role, key = self._credentials.role, self._credentials.key
-        device = channel.identify()
-        nonce_a = new_nonce()
         try:
-            reply = channel.request_in_clear(S1AuthRequest(role=role, nonce_a=nonce_a))
-            handshake = Handshake(
-                role=role,
-                supplicant=channel.own_id,
-                authenticator=device,
-                nonce_a=nonce_a,
-                nonce_b=reply.nonce_b,
-            )
-            handshake.verify_tag_b(key, reply.tag_b)  # before anything of ours is sent
-            channel.request_in_clear(S1AuthReply(tag_a=handshake.tag_a(key)))
+            handshake = self._verified(channel)
         except RefusedError as error:
-            raise _refusal(error, role.label) from error
-        self.is_ready = True
+            raise _refusal(error, self._credentials.role.label) from error
+        try:
+            # Sent once: the device takes one proof a challenge, and a lost answer needs another.
+            proof = S1AuthReply(tag_a=handshake.tag_a(self._credentials.key))
+            channel.request_under(Unprotected(), proof)
+        except RefusedError as error:
+            self._refusals += 1
+            if error.number == ResultCode.AUTHENTICATION_FAILED and self._refusals == 1:
+                # It holds the same key, for its own proof was right: it has lost its challenge.
+                raise SessionDeadError("the device has lost its challenge") from error
+            raise _refusal(error, self._credentials.role.label) from error
+        self.is_ready, self._refusals = True, 0
+
+    def _verified(self, channel: Channel) -> Handshake:
+        """Have the device prove itself, before anything of ours is sent."""
+        role, nonce_a = self._credentials.role, new_nonce()
+        device = channel.identify()
+        reply = channel.request_in_clear(S1AuthRequest(role=role, nonce_a=nonce_a))
+        handshake = Handshake(
+            role=role,
+            supplicant=channel.own_id,
+            authenticator=device,
+            nonce_a=nonce_a,
+            nonce_b=reply.nonce_b,
+        )
+        handshake.verify_tag_b(self._credentials.key, reply.tag_b)
+        return handshake
 
     def seal(
         self, envelope: Envelope, message: Message, channel: Channel, *, is_signed: bool

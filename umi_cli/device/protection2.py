@@ -43,6 +43,7 @@ from umi_cli.security.signatures import (
 from umi_cli.types import EPOCH, UmiId
 
 REKEY_AFTER = 1 << 20  # exchanges under one key; long before the counters are used up
+HAND_OVER_TRIES = 3  # a certificate whose way was lost is handed over again
 MAX_INTERMEDIATES = 2  # a chain is at most four long, leaf and anchor included
 
 
@@ -172,14 +173,15 @@ class Scheme2:
     def _start(self, channel: Channel, salt_a: bytes) -> bytes:
         """Start a session; hand over our certificates first if the device does not know them."""
         start = S2StartSession(salt_a=salt_a)
-        try:
-            return channel.request_in_clear(start).salt_b
-        except RefusedError as error:
-            if error.number not in (ResultCode.NO_CERTIFICATE, ResultCode.NO_PUBLIC_KEY):
-                raise
-        for certificate in reversed(self._credentials.chain):
-            _hand_over(channel, certificate)
-        return channel.request_in_clear(start).salt_b
+        for tries_left in reversed(range(HAND_OVER_TRIES + 1)):
+            try:
+                return channel.request_in_clear(start).salt_b
+            except RefusedError as error:
+                if error.number != ResultCode.NO_CERTIFICATE or not tries_left:
+                    raise
+            for certificate in reversed(self._credentials.chain):
+                _hand_over(channel, certificate)
+        raise SessionDeadError("the device takes no certificate of ours")
 
     def _verified(self, channel: Channel) -> Certificate:
         """Fetch the device's certificate, and what is above it, and verify it."""

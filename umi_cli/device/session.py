@@ -17,6 +17,7 @@ from umi_cli.device.protection import Protection, Standing, Unprotected
 from umi_cli.errors import (
     InputError,
     LinkError,
+    LostError,
     MalformedError,
     NoAnswerError,
     OutcomeUnknownError,
@@ -37,6 +38,7 @@ MAX_WAITS = 1000  # a device that answers WAIT for ever is not waited for
 UMI_ID_OBJECT = UmiCode(0)  # umi.0.0.0.0
 UMI_ID_BYTES = 8
 _OF_COMPLETE = (PacketType.WAIT, PacketType.ERROR)
+_SPOILT = (MalformedError, SignatureError, LostError, LinkError, NoAnswerError)
 _UNBELIEVED = (MalformedError, SignatureError, SessionDeadError)
 
 
@@ -126,8 +128,14 @@ class Session:
 
     def begin(self) -> None:
         """Begin the protection now rather than with the first command; raises as `request` does."""
-        if not self._protection.is_ready:
-            self._protection.begin(self)
+        for tries_left in reversed(range(RECOVERIES + 1)):
+            try:
+                self._make_ready(self._protection)
+            except InDoubtError as error:
+                if not tries_left or isinstance(error.cause, NoAnswerError):
+                    raise error.cause from error
+            else:
+                return
 
     def finish(self) -> None:
         """End the protection. A device that no longer answers is left as it is."""
@@ -192,9 +200,8 @@ class Session:
             raise InputError(f"{command.title} changes the device, and this is a dry run")
         failure: InDoubtError | None = None
         for _ in range(RECOVERIES + 1):
-            if not protection.is_ready:
-                protection.begin(self)
             try:
+                self._make_ready(protection)
                 return cast(R, self._exchange(command, protection, is_signed=is_signed))
             except InDoubtError as error:
                 failure = error
@@ -207,6 +214,15 @@ class Session:
                 break
         assert failure is not None  # noqa: S101 - the loop ran at least once
         raise failure.cause
+
+    def _make_ready(self, protection: Protection) -> None:
+        """Begin a protection; `InDoubtError` if the line spoilt that, so that it is tried again."""
+        try:
+            if not protection.is_ready:
+                protection.begin(self)
+        except _SPOILT as error:
+            protection.doubt()
+            raise InDoubtError(error, may_have_run=False) from error
 
     def _exchange(
         self, command: Command[Any], protection: Protection, *, is_signed: bool

@@ -30,7 +30,7 @@ from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.metering import Metering
 from umi_cli.virtual.peer import Deferred, Outcome, Peer, Request
 from umi_cli.virtual.refusal import Refusal
-from umi_cli.virtual.security import Security, record_of, seal, sign
+from umi_cli.virtual.security import Security, is_ahead, record_of, seal, sign
 
 HOST_ALIAS = UmiId(0x0023_7EFE_0000_0000)  # the fixed ID of fielded Hosts (protocol 6.4)
 MAX_WAIT_MS = 0xFFFF
@@ -184,6 +184,7 @@ class VirtualMeter:
             command=command,
             role=role,
             is_signed=record is not None,
+            is_ahead=record is not None and is_ahead(record),
             is_encrypted=is_encrypted,
         )
 
@@ -191,9 +192,8 @@ class VirtualMeter:
         """Run a command, begin to work on it, or find that it must not run."""
         if peer.deferred and peer.deferred.outcome is None:
             return Answer(is_busy=True)
-        # What is signed or encrypted has its own protection against a late copy.
-        is_plain = not (request.is_signed or request.is_encrypted)
-        is_guarded = request.command.CHANGES and is_plain
+        # The counters of a session refuse a late copy by themselves.
+        is_guarded = request.command.CHANGES and not (request.is_encrypted or request.is_ahead)
         if is_guarded and self.memory.replay.is_late(peer.line, request.message, now):
             return Answer()
         peer.deferred = None

@@ -32,6 +32,8 @@ class Request:
     role: Role
     """What the commander may act as in this command."""
     is_signed: bool = False
+    is_ahead: bool = False
+    """Signed ahead, to be sent later: it may well be older than what came before it."""
     is_encrypted: bool = False
 
     @property

@@ -19,6 +19,8 @@ from umi_cli.security.session2 import SealedSession, agree
 from umi_cli.security.signatures import (
     SCHEME_ECDSA,
     SCHEME_MAC,
+    WINDOW_AFTER_S,
+    WINDOW_BEFORE_S,
     CommandSignature,
     sign_response,
     verify_packet,
@@ -223,6 +225,11 @@ def record_of(message: Message) -> CommandSignature | None:
         return CommandSignature.decode(message.signature)
     except MalformedError as error:
         raise Refusal(ResultCode.INVALID_PACKET_FORMAT) from error
+
+
+def is_ahead(record: CommandSignature) -> bool:
+    """Tell whether a command was signed ahead: its window is longer than that of a session's."""
+    return record.valid_until_s - record.valid_from_s > WINDOW_BEFORE_S + WINDOW_AFTER_S
 
 
 def sign(answer: Message, envelope: Envelope, key: AesKey | crypto.PrivateKey | None) -> Message:
