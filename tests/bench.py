@@ -14,10 +14,14 @@ import time
 from binascii import crc_hqx
 from collections.abc import Callable
 
+from tests import campaign
+from tests.certificates.pki import ROOT_KEY
+from umi_cli import crypto
 from umi_cli.application.commands import ReadObject
 from umi_cli.connecting import connect
-from umi_cli.device.meter import Meter
+from umi_cli.device.session import Session
 from umi_cli.link.frame import Frame
+from umi_cli.transports.memory import MemoryTransport
 from umi_cli.types import UmiCode
 from umi_cli.virtual.serve import Server
 from umi_cli.virtual.setup import SimOptions, Simulation
@@ -25,6 +29,7 @@ from umi_cli.virtual.setup import SimOptions, Simulation
 READS = 2000
 COMMAND_BYTES, RESPONSE_BYTES = 44, 71  # the frames of a read of umi.1.1.0.0
 ROUNDS = 5
+OWN, METER = campaign.OWN_KEY, campaign.METER_KEY
 
 
 def best_s(act: Callable[[], object], rounds: int = ROUNDS) -> float:
@@ -70,7 +75,7 @@ def bench_tcp() -> None:
         thread.start()
         try:
             with connect(address) as meter:
-                ours = best_s(lambda: _read(meter))
+                ours = best_s(lambda: _request(meter.session))
         finally:
             server.stop()
             thread.join()
@@ -79,12 +84,6 @@ def bench_tcp() -> None:
     report(
         "read umi.1.1.0.0 over loopback TCP", rate, "bare TCP echo of the same sizes", ours / theirs
     )
-
-
-def _read(meter: Meter) -> None:
-    command = ReadObject(code=UmiCode.parse("umi.1.1.0.0"))
-    for _ in range(READS):
-        meter.session.request(command)
 
 
 def _echo_s() -> float:
@@ -112,6 +111,54 @@ def _echo(listener: socket.socket) -> None:
             connection.sendall(bytes(RESPONSE_BYTES))
 
 
+def bench_schemes() -> None:
+    """Read under scheme 2 in process, and start a session, against what each needs at least."""
+    times = {}
+    for scheme in (0, 2):
+        transport, session = _in_process(scheme)
+        with transport:
+            session.begin()
+            session.identify()
+            times[scheme] = best_s(lambda session=session: _request(session))  # type: ignore[misc]
+    rate = f"{READS / times[2]:,.0f} reads/s"
+    report(
+        "read under scheme 2, in process", rate, "the same read under scheme 0", times[2] / times[0]
+    )
+
+    signature = ROOT_KEY.sign(b"certificate")
+
+    def bare() -> None:  # both sides: one certificate to verify, one key to agree on
+        for signer, peer in ((OWN, METER), (METER, OWN)):
+            crypto.verify(ROOT_KEY.public_point, signature, b"certificate")
+            signer.exchange(peer.public_point)
+
+    transport, session = _in_process(2)
+    with transport:
+        session.begin()
+
+        def start() -> None:
+            session.restart()
+
+        ours, theirs = best_s(start, 20), best_s(bare, 20)
+    figure = f"{ours * 1000:.1f} ms"
+    report(
+        "start a scheme 2 session, both sides", figure, "OpenSSL: 2 verify, 2 ECDH", ours / theirs
+    )
+
+
+def _in_process(scheme: int) -> tuple[MemoryTransport, Session]:
+    simulation = Simulation(SimOptions(), time.time())
+    campaign.trust_each_other(simulation.meter.memory)
+    transport = MemoryTransport(simulation.new_line("line"))
+    return transport, campaign.session_under(scheme, transport)
+
+
+def _request(session: Session) -> None:
+    command = ReadObject(code=UmiCode.parse("umi.1.1.0.0"))
+    for _ in range(READS):
+        session.request(command)
+
+
 def bench_start() -> None:
     """Start the command, against importing click."""
     plain = best_s(lambda: _run("-c", "import click"))
@@ -132,6 +179,7 @@ def main() -> None:
     """Run every benchmark."""
     bench_frames()
     bench_tcp()
+    bench_schemes()
     bench_start()
 
 

@@ -36,6 +36,7 @@ from umi_cli.device.protection2 import Scheme2
 from umi_cli.device.session import Session
 from umi_cli.errors import OutcomeUnknownError, UmiError
 from umi_cli.objects.catalogue import Catalogue
+from umi_cli.transports.base import Transport
 from umi_cli.transports.memory import MemoryTransport, SimulatedClock
 from umi_cli.types import Role, UmiCode, UmiId, parse_datetime
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID
@@ -107,6 +108,14 @@ def trust_each_other(memory: Memory) -> None:
     memory.store.values[keys.code] = CREDENTIALS_1.key.raw * 16
 
 
+def session_under(scheme: int, transport: Transport) -> Session:
+    """Return a session with a meter that trusts us, under a security scheme."""
+    if scheme == 2:
+        return Session(transport, own_id=OWN_ID, protection=Scheme2(CREDENTIALS_2))
+    protection = Scheme1(CREDENTIALS_1) if scheme == 1 else None
+    return Session(transport, own_id=OWN_ID, protection=protection)
+
+
 @contextmanager
 def watched_nonces(outcome: Outcome) -> Iterator[None]:
     """Report a violation whenever one key and nonce seal two different texts."""
@@ -143,13 +152,7 @@ class Run:
         self.simulation.meter.memory.store.on_write("counter", self._on_write)
         self.clock = clock
         transport = MemoryTransport(self.simulation.new_line("line"), clock=clock)
-        self.meter = Meter(transport, self._session(transport, scheme), catalogue)
-
-    def _session(self, transport: MemoryTransport, scheme: int) -> Session:
-        if scheme == 2:
-            return Session(transport, own_id=OWN_ID, protection=Scheme2(CREDENTIALS_2))
-        protection = Scheme1(CREDENTIALS_1) if scheme == 1 else None
-        return Session(transport, own_id=OWN_ID, protection=protection)
+        self.meter = Meter(transport, session_under(scheme, transport), catalogue)
 
     def play(self) -> None:
         with self.meter:

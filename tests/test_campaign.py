@@ -25,6 +25,16 @@ def test_no_fault_makes_a_wrong_value_or_a_second_write(spec: str, runs: int) ->
     assert outcome.steps["done"] > 0
 
 
+@pytest.mark.parametrize("scheme", [1, 2])
+def test_no_fault_gets_past_a_protected_session(scheme: int) -> None:
+    """The same, and no key and nonce seal two texts (`campaign.watched_nonces`)."""
+    for spec in (",".join(f"{kind}:0.05" for kind in KINDS), "drop:0.2,duplicate:0.2,delay:0.2"):
+        outcome = run_campaign(40, FaultRates.parse(spec), scheme=scheme)
+        assert outcome.violations == []
+        assert outcome.steps["done"] > 150
+        assert (outcome.seals > 1000) == (scheme == 2)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_fault_alone_is_survived(kind: str) -> None:
     outcome = run_campaign(15, FaultRates.parse(f"{kind}:0.1"))

@@ -224,7 +224,7 @@ def answer_something_else(connection: socket.socket) -> None:
     ("act", "timeout", "code"),
     [
         (stay_silent, "0.05", 14),
-        (talk_garbage, "0.3", 15),
+        (talk_garbage, "0.15", 15),
         (hang_up_midway, "30", 17),
         (answer_something_else, "30", 33),
     ],

@@ -161,8 +161,8 @@ def test_refusals_have_a_next_step(desk: Desk, args: list[str], code: int, said:
 
 
 def test_what_is_not_used_is_warned_of(desk: Desk) -> None:
-    for option, value in (("--anchor", "root.cvc"), ("--key", "office.pem"), ("--cert", "sub.cvc")):
-        outcome = desk.umi("-p", "sim", option, value, "--json", *READ)
+    for option in ("--anchor root.cvc", "--key office.pem", "--cert sub.cvc", "--pin"):
+        outcome = desk.umi("-p", "sim", *option.split(), "--json", *READ)
         assert "nothing is encrypted" in outcome.document["warnings"][0]
     chosen = desk.umi("-p", "sim", *OWN, "--scheme", "0", "--json", *READ)
     assert chosen.document["warnings"] == []

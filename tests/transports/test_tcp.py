@@ -224,7 +224,7 @@ def test_bytes_that_are_no_frames(garbage: bytes) -> None:
             connection.sendall(garbage)
 
     with peer(act) as port, pytest.raises(LinkError, match="none of them a UMI frame") as caught:
-        read_identity(port, 0.3)
+        read_identity(port, 0.15)
     assert caught.value.exit_code == 15
     assert caught.value.hint
 

@@ -18,14 +18,14 @@ from umi_cli.application.codec import (
     U32,
 )
 from umi_cli.application.codes import PacketType
-from umi_cli.application.payload import Command, Payload, record
+from umi_cli.application.payload import Acknowledgement, Command, Payload, record
 from umi_cli.types import ObjectPart, RoleSet, UmiCode
 
 
-@record
-class NoOperationReply(Payload):
+class NoOperationReply(Acknowledgement):
     """The device is there."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.NO_OPERATION_RESPONSE
 
 
@@ -57,10 +57,10 @@ class Complete(Command[Wait]):
     REPLY: ClassVar = Wait
 
 
-@record
-class EventSubscribeReply(Payload):
+class EventSubscribeReply(Acknowledgement):
     """The events will be published."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.EVENT_SUBSCRIBE_RESPONSE
 
 
@@ -76,10 +76,10 @@ class EventSubscribe(Command[EventSubscribeReply]):
     """Of the signature wanted on what is published."""
 
 
-@record
-class EventPublishReply(Payload):
+class EventPublishReply(Acknowledgement):
     """The events were taken."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.EVENT_PUBLISH_RESPONSE
 
 
@@ -134,10 +134,10 @@ class ReadObjectPart(Command[ReadObjectPartReply]):
     part: Annotated[ObjectPart, PART]
 
 
-@record
-class WriteObjectReply(Payload):
+class WriteObjectReply(Acknowledgement):
     """The object was written."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.WRITE_OBJECT_RESPONSE
 
 
@@ -153,10 +153,10 @@ class WriteObject(Command[WriteObjectReply]):
     """0..65535 bytes."""
 
 
-@record
-class WriteObjectPartReply(Payload):
+class WriteObjectPartReply(Acknowledgement):
     """The part was written."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.WRITE_OBJECT_PART_RESPONSE
 
 
@@ -172,10 +172,10 @@ class WriteObjectPart(Command[WriteObjectPartReply]):
     """0..65535 bytes."""
 
 
-@record
-class SetObjectReadAccessReply(Payload):
+class SetObjectReadAccessReply(Acknowledgement):
     """The read role set was changed."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.SET_OBJECT_READ_ACCESS_RESPONSE
 
 
@@ -190,10 +190,10 @@ class SetObjectReadAccess(Command[SetObjectReadAccessReply]):
     roles: Annotated[RoleSet, ROLES]
 
 
-@record
-class SetObjectWriteAccessReply(Payload):
+class SetObjectWriteAccessReply(Acknowledgement):
     """The write role set was changed."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.SET_OBJECT_WRITE_ACCESS_RESPONSE
 
 
@@ -227,10 +227,10 @@ class GetObjectAccess(Command[GetObjectAccessReply]):
     code: Annotated[UmiCode, CODE]
 
 
-@record
-class ImageStartReply(Payload):
+class ImageStartReply(Acknowledgement):
     """The device is ready for the image."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.IMAGE_START_RESPONSE
 
 
@@ -245,10 +245,10 @@ class ImageStart(Command[ImageStartReply]):
     """Of the whole image."""
 
 
-@record
-class ImageDataReply(Payload):
+class ImageDataReply(Acknowledgement):
     """The block was taken."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.IMAGE_DATA_RESPONSE
 
 
@@ -264,10 +264,10 @@ class ImageData(Command[ImageDataReply]):
     data: Annotated[bytes, REST]
 
 
-@record
-class ImageEndReply(Payload):
+class ImageEndReply(Acknowledgement):
     """The device took the image, or forgot it."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.IMAGE_END_RESPONSE
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from umi_cli.application.codec import ID, NONCE, REST, SERIAL, TAG, U8
 from umi_cli.application.codes import PacketType
-from umi_cli.application.payload import Command, Payload, record
+from umi_cli.application.payload import Acknowledgement, Command, Payload, record
 from umi_cli.types import UmiId
 
 
@@ -46,10 +46,10 @@ class S1AuthChallenge(Command[S1AuthChallengeReply]):
     nonce_b: Annotated[bytes, NONCE]
 
 
-@record
-class S1AuthReplyReply(Payload):
+class S1AuthReplyReply(Acknowledgement):
     """The supplicant is taken for what it says it is (protocol 6.2)."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.S1_AUTH_REPLY_RESPONSE
 
 
@@ -62,10 +62,10 @@ class S1AuthReply(Command[S1AuthReplyReply]):
     tag_a: Annotated[bytes, TAG]
 
 
-@record
-class S1AuthLogoutReply(Payload):
+class S1AuthLogoutReply(Acknowledgement):
     """The peer is guest again (protocol 6.2)."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.S1_AUTH_LOGOUT_RESPONSE
 
 
@@ -94,10 +94,10 @@ class S2StartSession(Command[S2StartSessionReply]):
     salt_a: Annotated[bytes, NONCE]
 
 
-@record
-class S2EndSessionReply(Payload):
+class S2EndSessionReply(Acknowledgement):
     """The session is over (protocol 6.3)."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.S2_END_SESSION_RESPONSE
 
 
@@ -126,10 +126,10 @@ class S2GetCertificate(Command[S2GetCertificateReply]):
     subject: Annotated[UmiId, ID]
 
 
-@record
-class S2AddCertificateReply(Payload):
+class S2AddCertificateReply(Acknowledgement):
     """The certificate was taken."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.S2_ADD_CERTIFICATE_RESPONSE
 
 
@@ -143,10 +143,10 @@ class S2AddCertificate(Command[S2AddCertificateReply]):
     certificate: Annotated[bytes, REST]
 
 
-@record
-class S2GenerateKeypairReply(Payload):
+class S2GenerateKeypairReply(Acknowledgement):
     """The device has a new key pair."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.S2_GENERATE_KEYPAIR_RESPONSE
 
 
@@ -175,10 +175,10 @@ class S2GetCsr(Command[S2GetCsrReply]):
     REPLY: ClassVar = S2GetCsrReply
 
 
-@record
-class S2InstallOwnCertificateChainReply(Payload):
+class S2InstallOwnCertificateChainReply(Acknowledgement):
     """The device has its own chain."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.S2_INSTALL_OWN_CERTIFICATE_CHAIN_RESPONSE
 
 
@@ -192,10 +192,10 @@ class S2InstallOwnCertificateChain(Command[S2InstallOwnCertificateChainReply]):
     certificates: Annotated[bytes, REST]  # choice: own first, then upwards (protocol 6.4)
 
 
-@record
-class S2RevokeCertificateReply(Payload):
+class S2RevokeCertificateReply(Acknowledgement):
     """The certificate is revoked."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.S2_REVOKE_CERTIFICATE_RESPONSE
 
 
@@ -211,10 +211,10 @@ class S2RevokeCertificate(Command[S2RevokeCertificateReply]):
     serial_number: Annotated[bytes, SERIAL]
 
 
-@record
-class S2CheckRevocationReply(Payload):
+class S2CheckRevocationReply(Acknowledgement):
     """The question was taken."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.S2_CHECK_REVOCATION_RESPONSE
 
 
@@ -229,10 +229,10 @@ class S2CheckRevocation(Command[S2CheckRevocationReply]):
     serial_number: Annotated[bytes, SERIAL]
 
 
-@record
-class S2RevocationAnswerReply(Payload):
+class S2RevocationAnswerReply(Acknowledgement):
     """The answer was taken."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.S2_REVOCATION_ANSWER_RESPONSE
 
 
@@ -250,10 +250,10 @@ class S2RevocationAnswer(Command[S2RevocationAnswerReply]):
     """1 revoked, 0 not."""
 
 
-@record
-class S2RelinquishRightsReply(Payload):
+class S2RelinquishRightsReply(Acknowledgement):
     """The rights are given up."""
 
+    __slots__ = ()
     TYPE: ClassVar = PacketType.S2_RELINQUISH_RIGHTS_RESPONSE
 
 

@@ -30,7 +30,9 @@ _OPTIONS = (
     ),
     click.option("--from", "start", type=TIME, metavar="TIME", help="Valid from; default: now"),
     click.option("--until", type=TIME, metavar="TIME", help="Valid until, inclusive"),
-    click.option("--days", type=click.IntRange(1, MAX_DAYS), help="Valid for so many days"),
+    click.option(
+        "--days", type=click.IntRange(1, MAX_DAYS), metavar="N", help="Valid for so many days"
+    ),
     click.option("--serial", type=HEX, metavar="HEX", help="Serial number; default: random"),
 )
 

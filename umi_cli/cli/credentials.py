@@ -50,7 +50,8 @@ def credentials_of(settings: Settings, app: "App") -> Credentials | None:
             f"to act as {settings.role.label} needs security scheme 1 or 2",
             hint="give --key and --cert, or --scheme 1 and --key; under scheme 0 all are guest",
         )
-    if not settings.is_scheme_given and (settings.key or settings.cert or settings.anchors):
+    meant = settings.key or settings.cert or settings.anchors or settings.pin
+    if meant and not settings.is_scheme_given:
         app.warn(
             "nobody proves who he is, and nothing is encrypted: scheme 2 needs --key and --cert"
         )

@@ -137,6 +137,11 @@ class Session:
             else:
                 return
 
+    def restart(self) -> None:
+        """Throw the protection away and begin anew; raises as `request` does."""
+        self._protection.doubt()
+        self.begin()
+
     def finish(self) -> None:
         """End the protection. A device that no longer answers is left as it is."""
         command = self._protection.farewell()
