@@ -252,10 +252,10 @@ def test_units() -> None:
 def test_objects_are_sorted_and_the_virtual_ones_stand_beside() -> None:
     codes = [definition.code for definition in CATALOGUE.objects]
     assert codes == sorted(codes)
-    assert len(codes) == 14 + 5
+    assert len(codes) == 14 + 6
     assert CATALOGUE.banks == ("umi.0.0", "umi.1.1", "umi.255.0")
     assert [item.name for item in Catalogue.load("virtual").objects] == [
-        "life-cycle", "scheme-1-keys", "valve", "scratch", "counter",
+        "life-cycle", "scheme-1-keys", "valve", "load-limit", "scratch", "counter",
     ]  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from umi_cli.virtual.setup import SimOptions, Simulation
 
 LOCALHOST = "127.0.0.1"
 SAFETY_S = 30.0  # a test that waits that long has failed
-METER_CLOSES = b""
 NOBODY = 65_534
 
 
@@ -151,6 +150,14 @@ def in_thread(act: Callable[[], object]) -> Iterator[None]:
         running = pool.submit(act)
         yield
         running.result(SAFETY_S)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread or process is about to do."""
+    end = time.monotonic() + SAFETY_S
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 @contextmanager

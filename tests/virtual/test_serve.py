@@ -30,6 +30,7 @@ from tests.transports.ends import (
     reset,
     served,
     terminal,
+    wait_until,
     without_privileges,
 )
 from umi_cli.application.commands import EventPublish, EventPublishReply, EventSubscribe, ReadObject
@@ -73,14 +74,6 @@ def received(connection: socket.socket, length_bytes: int) -> bytes:
 def still_serves(meter: Served) -> bool:
     with umi_cli.connect(meter.tcp, timeout_s=SAFETY_S) as reader:
         return reader.read("manufacturer-id").raw == IDENTITY
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for what another thread or process is about to do."""
-    end = time.monotonic() + SAFETY_S
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -350,7 +343,21 @@ def test_a_power_cut_on_one_line_is_one_on_all() -> None:
         assert meter.simulation.injectors[1].counts["power"] == 0
 
 
-def test_late_answers_come() -> None:
+def delay_s(seed: int) -> float:
+    """Return how long a line with that seed holds up a RESYNC and its answer."""
+    injector = FaultInjector(FaultRates(delay=1), seed)
+    return sum(injector.pass_through(RESYNC).pieces[0][0] for _ in range(2))
+
+
+def test_what_is_held_up_comes_in_time_of_itself() -> None:
+    seed = next(seed for seed in count() if delay_s(seed) < 0.3)
+    with served(fault="delay:1", seed=str(seed)) as meter, connected(meter) as reader:
+        reader.sendall(RESYNC)
+        answer = Frame.decode(received(reader, ANSWER_BYTES))
+    assert answer.frame_type == FrameType.RESYNC_RESPONSE
+
+
+def test_deferred_answers_come() -> None:
     with (
         served(defer="umi.255.0.0.65:60,umi.1.1.0.0:90") as meter,
         umi_cli.connect(meter.tcp, timeout_s=SAFETY_S) as reader,

@@ -5,6 +5,7 @@ from typing import Any
 
 from umi_cli.application.codec import forms_of
 from umi_cli.application.codes import PacketType, ResultCode, result_name
+from umi_cli.application.commands import GetObjectAccess, GetObjectAccessReply
 from umi_cli.application.packet import (
     ENVELOPE_BYTES,
     MESSAGE_HEADER_BYTES,
@@ -22,6 +23,7 @@ from umi_cli.wire import Reader
 
 MIN_PACKET_BYTES = ENVELOPE_BYTES + MESSAGE_HEADER_BYTES + 2
 GCM_TAG_BYTES = 16
+ACCESS_REPLY_BYTES = 8  # code and two role sets
 
 Opener = Callable[[Envelope, bytes], bytes]
 """Opens what follows an envelope under scheme 2; `MalformedError` if it cannot be."""
@@ -154,6 +156,8 @@ def _explain_payload(
     message: Message, offset: int, catalogue: Catalogue, within: str
 ) -> list[Layer]:
     kind = COMMANDS.get(message.packet_type) or REPLIES.get(message.packet_type)
+    if kind is GetObjectAccess and len(message.payload) == ACCESS_REPLY_BYTES:
+        kind = GetObjectAccessReply  # as the field client numbers it, protocol 3.2
     is_refusal = message.packet_type & 1 and message.argument != ResultCode.OK
     if not message.payload or kind is None or is_refusal:
         return []

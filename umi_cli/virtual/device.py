@@ -84,6 +84,7 @@ class VirtualMeter:
         self._working: list[Peer] = []
         self._off_until = 0.0
         self.power_losses = 0
+        self._is_restarting = False
 
     def new_peer(self, line: str) -> Peer:
         """Return a peer that has not said anything yet."""
@@ -100,6 +101,7 @@ class VirtualMeter:
             until: when the power is back: seconds, monotonic.
         """
         self.power_losses += 1
+        self._is_restarting = True
         self._off_until = until
         self._working.clear()
 
@@ -110,6 +112,9 @@ class VirtualMeter:
     def advance(self, now: float, utc: float) -> None:
         """Let time pass: monotonic seconds, and the host's Unix time."""
         self.metering.advance(utc)
+        if self._is_restarting and not self.is_off(now):
+            self._is_restarting = False
+            self.metering.restart()
         for peer in list(self._working):
             if peer.deferred and peer.deferred.due <= now:
                 self._working.remove(peer)

@@ -7,7 +7,7 @@ from umi_cli.application.codes import ResultCode
 from umi_cli.types import EPOCH_UNIX_S, MAX_DATETIME_S, UNKNOWN_DEVICE, UmiId
 from umi_cli.virtual.event_log import EventNumber, encode_records
 from umi_cli.virtual.memory import Memory
-from umi_cli.virtual.profile import INTERVAL_S
+from umi_cli.virtual.profile import INTERVAL_S, SOFTWARE_RESTART
 from umi_cli.virtual.refusal import Refusal
 
 UNIT_CODE = 2  # 0.01 m³
@@ -53,6 +53,11 @@ class Metering:
             memory.is_new = False
             memory.synced_s = self.now_s
             memory.events.add(EventNumber.RESTART, self.now_s)
+
+    def restart(self) -> None:
+        """Note that the power came back."""
+        self._memory.profile.next_status |= SOFTWARE_RESTART
+        self._memory.events.add(EventNumber.RESTART, self.now_s)
 
     def _provide(self) -> None:
         provide = self._memory.store.provide

@@ -9,6 +9,7 @@ CAPACITY = 4800  # records: 100 days, about what a gas meter keeps
 DELIVERED = 7 * 48  # records: a new virtual meter has hung on its wall for a week
 CLOCK_IN_SYNC = 1 << 0
 CLOCK_SET = 1 << 1
+SOFTWARE_RESTART = 1 << 5
 RATE = 100  # as in the captured record
 
 _RECORD = Struct("<IIHH")
