@@ -130,7 +130,7 @@ def test_a_device_that_is_not_for_everybody() -> None:
             without_privileges(),
             pytest.raises(PortPermissionError, match="may not open") as caught,
         ):
-            umi_cli.connect(f"serial:{name}@9600")
+            open_serial(name, 9600, f"serial:{name}@9600")
         os.chmod(name, stat.S_IRUSR | stat.S_IWUSR)
     assert caught.value.exit_code == 12
     assert "dialout" in caught.value.hint
@@ -237,9 +237,11 @@ def test_what_came_before_the_end_still_comes() -> None:
     data = b"seven.."  # pyserial takes two at a time: with the last one comes the end
 
     def act(connection: socket.socket) -> None:
+        connection.recv(1)
         connection.sendall(data)
 
     def receive_on() -> None:
+        transport.send(b"?")
         while True:
             received.append(transport.receive(transport.clock.monotonic() + SAFETY_S))
 

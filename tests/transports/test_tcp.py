@@ -366,7 +366,7 @@ def test_a_port_that_is_not_for_everybody() -> None:
         without_privileges(),
         pytest.raises(PortPermissionError, match="may not listen on port 1") as caught,
     ):
-        umi_cli.connect("tcp-listen:1?wait=1")
+        tcp.wait_for_call("127.0.0.1", 1, "tcp-listen:1")
     assert caught.value.exit_code == 12
     assert "1023" in caught.value.hint
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from umi_cli.application.codes import PacketType, ResultCode
+from umi_cli.application.commands import NoOperation
 from umi_cli.application.packet import Envelope, Message
 from umi_cli.application.payload import Command
 from umi_cli.application.security_commands import S1AuthLogout, S1AuthReply, S1AuthRequest
@@ -69,7 +70,19 @@ class Scheme1:
                 # It holds the same key, for its own proof was right: it has lost its challenge.
                 raise SessionDeadError("the device has lost its challenge") from error
             raise _refusal(error, self._credentials.role.label) from error
+        self._confirm(channel)
         self.is_ready, self._refusals = True, 0
+
+    def _confirm(self, channel: Channel) -> None:
+        """Exchange something harmless under MACs.
+
+        The proofs do not cover the device's time, by which windows are set; its MAC does.
+        """
+        try:
+            channel.request_under(self, NoOperation())
+        except RefusedError as error:
+            if error.number != ResultCode.NOT_IMPLEMENTED:
+                raise
 
     def _verified(self, channel: Channel) -> Handshake:
         """Have the device prove itself, before anything of ours is sent."""

@@ -19,6 +19,7 @@ from umi_cli.application.security_commands import (
     S2GetCertificate,
     S2StartSession,
 )
+from umi_cli.certificates.authorisation import StandardAuthorisation
 from umi_cli.certificates.chain import verify_chain
 from umi_cli.certificates.cvc import Certificate
 from umi_cli.certificates.trust import ChainError, ChainFailure, Purpose
@@ -40,7 +41,11 @@ from umi_cli.security.signatures import (
     sign_command,
     verify_packet,
 )
-from umi_cli.types import EPOCH, UmiId
+from umi_cli.types import EPOCH, Role, UmiId
+
+_DEVICE_ROLES = (Role.HOST, Role.PERIPHERAL, Role.METERING_DEVICE)
+_UNKNOWN_TO_DEVICE = (ResultCode.NO_CERTIFICATE, ResultCode.INVALID_CERTIFICATE)
+"""It does not have our certificate, or has one that has ended."""
 
 REKEY_AFTER = 1 << 20  # exchanges under one key; long before the counters are used up
 HAND_OVER_TRIES = 3  # a certificate whose way was lost is handed over again
@@ -91,13 +96,21 @@ class Scheme2:
             RefusedError: the device does not take our certificate, or starts no session.
             MalformedError: the device's answers do not have the form they must have.
         """
-        self._session, self._is_confirmed, self._exchanges = None, False, 0
         if self._device is None:
             self._device = self._verified(channel)
+        try:
+            self._agree(channel, self._device)
+        except SessionDeadError:
+            # It may know us by an older certificate, and so have made the key with an older key.
+            self._introduce(channel)
+            self._agree(channel, self._device)
+
+    def _agree(self, channel: Channel, device: Certificate) -> None:
+        """Agree on a key, and have the device confirm it."""
+        self._session, self._is_confirmed, self._exchanges = None, False, 0
         salt_a = self._salt()
         salt_b = self._start(channel, salt_a)
-        point = self._device.body.public_point
-        key = agree(self._credentials.signer, point, salt_a, salt_b)
+        key = agree(self._credentials.signer, device.body.public_point, salt_a, salt_b)
         self._session = SealedSession.of_commander(key, channel.own_id)
         try:
             channel.request_under(self, NoOperation())
@@ -134,7 +147,8 @@ class Scheme2:
 
         Raises:
             MalformedError: it is not encrypted, or no packet.
-            SignatureError: its tag, its counter or its signature is wrong.
+            SignatureError: its tag, its counter or its signature is wrong. (An ERROR need not be
+                signed: the session key vouches for it.)
             SessionDeadError: the device says that it does not know the session.
         """
         envelope = Envelope.decode(packet)
@@ -143,7 +157,8 @@ class Scheme2:
         if self._session is None or self._device is None:
             raise SessionDeadError("there is no session to open a packet under")
         message = Message.decode(self._session.open(packet))
-        if sent.argument == SCHEME_ECDSA:
+        is_error = message.packet_type == PacketType.ERROR and message.signature_scheme == 0
+        if sent.argument == SCHEME_ECDSA and not is_error:
             record = ResponseSignature.decode(message.signature)
             # The signature was made before encryption: byte 20 counts as 0 in it.
             unsigned = packet[:ENVELOPE_BYTES] + message.encode_unsigned()
@@ -177,11 +192,15 @@ class Scheme2:
             try:
                 return channel.request_in_clear(start).salt_b
             except RefusedError as error:
-                if error.number != ResultCode.NO_CERTIFICATE or not tries_left:
+                if error.number not in _UNKNOWN_TO_DEVICE or not tries_left:
                     raise
-            for certificate in reversed(self._credentials.chain):
-                _hand_over(channel, certificate)
+            self._introduce(channel)
         raise SessionDeadError("the device takes no certificate of ours")
+
+    def _introduce(self, channel: Channel) -> None:
+        """Hand over our certificates, the highest first."""
+        for certificate in reversed(self._credentials.chain):
+            _hand_over(channel, certificate)
 
     def _verified(self, channel: Channel) -> Certificate:
         """Fetch the device's certificate, and what is above it, and verify it."""
@@ -203,15 +222,32 @@ class Scheme2:
         self, leaf: Certificate, above: list[Certificate], device: UmiId, channel: Channel
     ) -> None:
         trust, purpose, at = self._credentials.trust, Purpose(source=device), _now(channel)
+        self._is_pinned = leaf.fingerprint in trust.pins
         try:
             verify_chain(leaf, above, trust=trust, at=at, purpose=purpose)
         except ChainError as error:
-            is_first = error.failure is ChainFailure.NOT_PINNED
-            if not (is_first and self._credentials.pin(device, leaf)):
+            if error.failure is not ChainFailure.NOT_PINNED:
                 raise
-            trust = replace(trust, pins=trust.pins | {leaf.fingerprint})
-            verify_chain(leaf, above, trust=trust, at=at, purpose=purpose)
-        self._is_pinned = leaf.fingerprint in trust.pins
+            # All else must hold before it is pinned: what is pinned is believed from then on.
+            pinned = replace(trust, pins=trust.pins | {leaf.fingerprint})
+            verify_chain(leaf, above, trust=pinned, at=at, purpose=purpose)
+            if not self._credentials.pin(device, leaf):
+                raise
+            self._is_pinned = True
+        if not self._is_pinned:
+            _check_device(leaf)
+
+
+def _check_device(leaf: Certificate) -> None:
+    """Make sure that a certificate is a device's; `ChainError` otherwise."""
+    # choice: protocol 6.4 names no role for this; without one, whoever commands devices could pose
+    # as one of them.
+    rights = leaf.body.authorisation
+    if not isinstance(rights, StandardAuthorisation) or rights.role not in _DEVICE_ROLES:
+        raise ChainError(
+            ChainFailure.WRONG_ROLE,
+            f"{leaf.body.name} is no device's: it authorises none of the roles of devices",
+        )
 
 
 def _now(channel: Channel) -> datetime:

@@ -4,6 +4,7 @@ Sources: protocol 2.3 (what may be repeated), 3.1 (how a response is bound to it
 3.2 (WAIT and COMPLETE), 6 (how a session is protected).
 """
 
+import secrets
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
@@ -28,6 +29,7 @@ from umi_cli.errors import (
 )
 from umi_cli.link.connection import LinkConnection
 from umi_cli.link.events import LinkSettings
+from umi_cli.security.signatures import SCHEME_MAC
 from umi_cli.transports.base import Transport
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UNKNOWN_DEVICE, UmiCode, UmiId
 
@@ -74,8 +76,12 @@ class Session:
         self._clock = transport.clock
         self._unprotected = Unprotected()
         self._protection = protection or self._unprotected
-        self._transaction = -1
+        # choice: protocol 3.1 counts up from 0. Under scheme 1 the number is all that ties a
+        # response to its command: counted from 0, one recorded yesterday would do today.
+        is_tied = self._protection.number != SCHEME_MAC
+        self._transaction = -1 if is_tied else secrets.randbelow(1 << 16)
         self._device_ahead_s = 0
+        self._is_time_proved = False
         settings = LinkSettings(
             timeout_s=transport.timeout_s if timeout_s is None else timeout_s,
             attempts=attempts,
@@ -166,7 +172,7 @@ class Session:
             answer, response = self._unprotected.open(packet, signed.message)
             check_answer(answer, response, signed.envelope, signed.message)
             if _is_wait(response):
-                response = self._await(signed.command, response, self._unprotected)
+                response = self._await(signed.command, response, self._unprotected, is_signed=False)
             return _reply_of(signed.command, response)
         except InDoubtError as error:
             if error.may_have_run and not isinstance(error.cause, NoAnswerError):
@@ -254,9 +260,18 @@ class Session:
     ) -> Message:
         self._transaction = (self._transaction + 1) & 0xFFFF
         message = self._send(command, protection, is_signed=is_signed)
-        return self._await(command, message, protection) if _is_wait(message) else message
+        if not _is_wait(message):
+            return message
+        return self._await(command, message, protection, is_signed=is_signed)
 
-    def _await(self, command: Command[Any], message: Message, protection: Protection) -> Message:
+    def _await(
+        self,
+        command: Command[Any],
+        message: Message,
+        protection: Protection,
+        *,
+        is_signed: bool,
+    ) -> Message:
         """Return the response that was deferred.
 
         The device has taken the command: whatever fails from here on, it may have run.
@@ -264,7 +279,8 @@ class Session:
         try:
             for _ in range(MAX_WAITS):
                 self._driver.pause(Wait.decode(message.payload).wait_ms / 1000)
-                message = self._send(Complete(), protection, is_signed=False)
+                # Signed as the command was, so that the response that was due is, too.
+                message = self._send(Complete(), protection, is_signed=is_signed)
                 if not _is_wait(message):
                     break
             else:
@@ -302,8 +318,17 @@ class Session:
             )
         answer, response = protection.open(self._driver.transact(packet, command), message)
         check_answer(answer, response, envelope, message)
-        self._device_ahead_s = response.created_s - self.utc_s()
+        self._learn_time(response, is_proved=bool(answer.encryption_scheme or message.argument))
         return response
+
+    def _learn_time(self, response: Message, *, is_proved: bool) -> None:
+        """Learn the device's time; once it was proved, from what is proved alone.
+
+        Windows are set by it: who could shift it could hold a command back, and send it next year.
+        """
+        if is_proved or not self._is_time_proved:
+            self._device_ahead_s = response.created_s - self.utc_s()
+            self._is_time_proved = is_proved
 
 
 def check_answer(answer: Envelope, response: Message, envelope: Envelope, command: Message) -> None:
@@ -327,6 +352,8 @@ def check_answer(answer: Envelope, response: Message, envelope: Envelope, comman
         )
     if response.signature_scheme != command.argument:
         if response.packet_type == PacketType.ERROR and response.argument != ResultCode.OK:
+            if answer.encryption_scheme:
+                return  # the session key vouches for it
             told = refusal(response.argument, "the packet")
             raise InDoubtError(told, may_have_run=True)
         raise MalformedError(

@@ -157,11 +157,14 @@ class VirtualMeter:
         """Check what a message may, and run it."""
         try:
             request = self._authorise(peer, envelope, message, packet)
+            if isinstance(request.command, Complete):
+                return self._complete(peer, request, now)
+            if peer.deferred and peer.deferred.outcome is None:
+                return Answer(is_busy=True)
+            self._security.use_up(request)
         except Refusal as refusal:
             outcome = Outcome(packet_type=PacketType.ERROR, result=refusal.code)
             return self._told(peer, envelope, message, outcome)
-        if isinstance(request.command, Complete):
-            return self._complete(peer, request, now)
         return self._start(peer, request, now)
 
     def _authorise(
@@ -172,10 +175,9 @@ class VirtualMeter:
         is_encrypted = envelope.encryption_scheme == 2
         if not is_encrypted:
             self._security.check_clear(peer, envelope, command)
-        session = self._security.session_of(peer, envelope.source) if is_encrypted else None
         role = self._security.role_of(peer, envelope.source, command)
-        if session is not None:
-            role = session.role
+        if is_encrypted:
+            role = peer.sessions[envelope.source].role
         record = record_of(message)
         if record is not None:
             role = record.role
@@ -188,15 +190,13 @@ class VirtualMeter:
             message=message,
             command=command,
             role=role,
-            is_signed=record is not None,
+            signature=record,
             is_ahead=record is not None and is_ahead(record),
             is_encrypted=is_encrypted,
         )
 
     def _start(self, peer: Peer, request: Request, now: float) -> Answer:
         """Run a command, begin to work on it, or find that it must not run."""
-        if peer.deferred and peer.deferred.outcome is None:
-            return Answer(is_busy=True)
         # The counters of a session refuse a late copy by themselves.
         is_guarded = request.command.CHANGES and not (request.is_encrypted or request.is_ahead)
         if is_guarded and self.memory.replay.is_late(peer.line, request.message, now):
@@ -238,7 +238,7 @@ class VirtualMeter:
 
     def _complete(self, peer: Peer, request: Request, now: float) -> Answer:
         deferred = peer.deferred
-        if deferred is None or deferred.request.message.transaction != request.message.transaction:
+        if deferred is None or not _is_completed_by(deferred.request, request):
             outcome = Outcome(packet_type=PacketType.WAIT, result=ResultCode.DEFER_ERROR)
             return self._told(peer, request.envelope, request.message, outcome, request.role)
         if deferred.outcome is None:
@@ -293,6 +293,15 @@ class VirtualMeter:
             argument=outcome.result,
             payload=outcome.payload,
         )
+
+
+def _is_completed_by(command: Request, complete: Request) -> bool:
+    """Tell whether a COMPLETE may fetch what came of a command: its sender's, sealed as it was."""
+    return (
+        command.message.transaction == complete.message.transaction
+        and command.source == complete.source
+        and command.is_encrypted == complete.is_encrypted
+    )
 
 
 def _swapped(envelope: Envelope) -> Envelope:

@@ -6,7 +6,9 @@ from typing import Any
 from umi_cli.application.codes import PacketType, ResultCode
 from umi_cli.application.packet import Envelope, Message
 from umi_cli.application.payload import Command
+from umi_cli.certificates.cvc import Certificate
 from umi_cli.security.session2 import SealedSession
+from umi_cli.security.signatures import SCHEME_ECDSA, CommandSignature
 from umi_cli.types import Role, UmiId
 
 
@@ -15,8 +17,10 @@ class Session:
     """A scheme 2 session with a commander."""
 
     sealed: SealedSession
+    certificate: Certificate
+    """The commander's, whose key the session key was made with."""
     role: Role
-    """Of the commander's certificate."""
+    """Of that certificate."""
     used_s: int
     """When it was used last, as a UMI datetime."""
 
@@ -31,7 +35,8 @@ class Request:
     command: Command[Any]
     role: Role
     """What the commander may act as in this command."""
-    is_signed: bool = False
+    signature: CommandSignature | None = None
+    """Verified; None for a command that is not signed."""
     is_ahead: bool = False
     """Signed ahead, to be sent later: it may well be older than what came before it."""
     is_encrypted: bool = False
@@ -40,6 +45,21 @@ class Request:
     def source(self) -> UmiId:
         """Return who commands."""
         return self.envelope.source
+
+    @property
+    def is_signed(self) -> bool:
+        """Tell whether the command carries a signature or MAC of its own."""
+        return self.signature is not None
+
+    @property
+    def is_certified(self) -> bool:
+        """Tell whether the role is that of the source's own certificate.
+
+        A key of scheme 1 is shared: it proves a role, but not who acts in it.
+        """
+        if self.signature is None:
+            return self.is_encrypted
+        return self.signature.scheme == SCHEME_ECDSA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

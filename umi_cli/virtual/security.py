@@ -17,23 +17,29 @@ from umi_cli.crypto import AesKey
 from umi_cli.errors import MalformedError, SessionDeadError, SignatureError
 from umi_cli.security.session2 import SealedSession, agree
 from umi_cli.security.signatures import (
+    MAX_WINDOW_S,
     SCHEME_ECDSA,
     SCHEME_MAC,
     WINDOW_AFTER_S,
     WINDOW_BEFORE_S,
     CommandSignature,
+    packet_signed_bytes,
     sign_response,
     verify_packet,
 )
 from umi_cli.types import EPOCH, Role, UmiCode, UmiId
 from umi_cli.virtual.event_log import EventNumber
 from umi_cli.virtual.memory import Memory
-from umi_cli.virtual.peer import Peer, Session
+from umi_cli.virtual.peer import Peer, Request, Session
 from umi_cli.virtual.refusal import Refusal
 
 SESSION_IDLE_S = (
     300  # choice: a session that nobody uses ends, or a crashed client locked itself out
 )
+LONGEST_WINDOW_S = MAX_WINDOW_S + WINDOW_BEFORE_S  # protocol 5
+# choice: one event for all that cannot be decrypted in a minute, or anyone could push the rest out
+# of the log
+BAD_DECRYPT_EVERY_S = 60
 UMI_ID_OBJECT = UmiCode(0)
 KEYS_OBJECT = "scheme-1-keys"
 
@@ -61,6 +67,7 @@ class Security:
         self._memory = memory
         self._now_s = now_s
         self._salt = salt
+        self._bad_decrypt_s = -BAD_DECRYPT_EVERY_S
 
     @property
     def now_s(self) -> int:
@@ -96,23 +103,32 @@ class Security:
         except MalformedError as error:
             raise Refusal(ResultCode.INVALID_VALUE) from error
         sealed = SealedSession.of_responder(key, source)
-        peer.pending[source] = Session(sealed=sealed, role=role, used_s=self.now_s)
+        peer.pending[source] = Session(
+            sealed=sealed, certificate=certificate, role=role, used_s=self.now_s
+        )
         return salt_b
 
     def session_of(self, peer: Peer, source: UmiId) -> Session | None:
         """Return a commander's live session, if there is one."""
         session = peer.sessions.get(source)
-        if session and not session.used_s <= self.now_s <= session.used_s + SESSION_IDLE_S:
+        if session and not self._is_live(session):
             del peer.sessions[source]
             return None
         return session
+
+    def _is_live(self, session: Session) -> bool:
+        """Tell whether a session may go on: in use, and under a certificate that still holds."""
+        body = session.certificate.body
+        is_held = self._memory.vault.key_table.get(body.subject) == session.certificate
+        is_used = session.used_s <= self.now_s <= session.used_s + SESSION_IDLE_S
+        return is_held and is_used and self.at <= body.valid_until
 
     def open(self, peer: Peer, envelope: Envelope, packet: bytes) -> bytes:
         """Open an encrypted packet; `Refusal` if it is of no session, which ends the session."""
         source = envelope.source
         for sessions in (peer.pending, peer.sessions):
             session = sessions.pop(source, None)
-            if session is None:
+            if session is None or not self._is_live(session):
                 continue
             try:
                 inner = session.sealed.open(packet)
@@ -120,8 +136,14 @@ class Security:
                 continue
             peer.sessions[source] = replace(session, used_s=self.now_s)
             return inner
-        self._memory.events.add(EventNumber.BAD_DECRYPT, self.now_s, source.encode())
+        self._log_bad_decrypt(source)
         raise Refusal(ResultCode.NO_SESSION)
+
+    def _log_bad_decrypt(self, source: UmiId) -> None:
+        last_s, now_s = self._bad_decrypt_s, self.now_s
+        if not last_s <= now_s < last_s + BAD_DECRYPT_EVERY_S:
+            self._bad_decrypt_s = now_s
+            self._memory.events.add(EventNumber.BAD_DECRYPT, now_s, source.encode())
 
     def check_clear(self, peer: Peer, envelope: Envelope, command: Command[Any]) -> None:
         """Take no command in the clear from a commander that has a session."""
@@ -132,14 +154,16 @@ class Security:
             return
         raise Refusal(ResultCode.NO_ENCRYPTION)
 
-    def revoke(self, peer: Peer, name: CertificateName) -> None:
-        """Revoke a certificate, and end the sessions under it; `Refusal` if memory is full."""
+    def revoke(self, name: CertificateName) -> None:
+        """Revoke a certificate; `Refusal` if memory is full.
+
+        Sessions under it, or under one that hangs on it, end on every line: see `_is_live`.
+        """
         vault = self._memory.vault
-        certificate = vault.key_table.get(name.subject)
-        if certificate is not None and certificate.body.name == name:
-            peer.sessions.pop(name.subject, None)
-            peer.pending.pop(name.subject, None)
-        vault.revoke(name, self.now_s)
+        try:
+            vault.revoke(name, self.now_s)
+        finally:
+            vault.drop_untrusted(self._memory.umi_id, self.at)
 
     def check_revocation_point(self, peer: Peer) -> None:
         """Make sure that a security authority is known, and can be asked."""
@@ -167,14 +191,17 @@ class Security:
         """Verify the signature of a command.
 
         Raises:
-            Refusal: it is wrong, out of its window, for another meter, or used up.
+            Refusal: it is wrong, out of its window, or for another meter.
         """
         unsigned = envelope.encode() + message.encode_unsigned()
         try:
             verify_packet(unsigned, record, self._verifying_key(envelope.source, record))
         except SignatureError as error:
             raise Refusal(ResultCode.INVALID_SIGNATURE) from error
-        self._check_use(envelope, record)
+        is_ours = envelope.destination == self._memory.umi_id  # all ones would fit any meter
+        is_short = record.valid_until_s - record.valid_from_s <= LONGEST_WINDOW_S
+        if not (is_ours and is_short and record.is_valid_at(self.now_s)):
+            raise Refusal(ResultCode.INVALID_SIGNATURE)
 
     def _verifying_key(self, source: UmiId, record: CommandSignature) -> bytes | AesKey:
         if record.scheme == SCHEME_MAC:
@@ -187,12 +214,17 @@ class Security:
             raise Refusal(ResultCode.INVALID_SIGNATURE)
         return certificate.body.public_point
 
-    def _check_use(self, envelope: Envelope, record: CommandSignature) -> None:
-        """A signed command is for this meter, for its window, and for once."""
-        is_ours = envelope.destination == self._memory.umi_id  # all ones would fit any meter
-        if not is_ours or not record.is_valid_at(self.now_s):
-            raise Refusal(ResultCode.INVALID_SIGNATURE)
-        digest = crypto.sha256(record.encode())[:16]
+    def use_up(self, request: Request) -> None:
+        """Note that a signed command runs now; `Refusal` if it has run before.
+
+        One that changes nothing may run again inside its window, and takes no memory.
+        """
+        record = request.signature
+        if record is None or not request.command.CHANGES:
+            return
+        # What was signed, not the signature: of each there is a second one, (r, n-s).
+        unsigned = request.envelope.encode() + request.message.encode_unsigned()
+        digest = crypto.sha256(packet_signed_bytes(unsigned, record.prefix))[:16]
         self._memory.vault.use_signature(digest, record.valid_until_s, self.now_s)
 
     def response_key(self, wanted: int, role: Role) -> AesKey | crypto.PrivateKey | None:

@@ -156,7 +156,7 @@ def _install(
 @handles(S2RevokeCertificate)
 def _revoke(call: Call, command: S2RevokeCertificate) -> S2RevokeCertificateReply:
     _check_authority(call)
-    call.security.revoke(call.peer, _name(command))
+    call.security.revoke(_name(command))
     return S2RevokeCertificateReply()
 
 
@@ -164,7 +164,7 @@ def _revoke(call: Call, command: S2RevokeCertificate) -> S2RevokeCertificateRepl
 def _check(call: Call, command: S2CheckRevocation) -> S2CheckRevocationReply:
     """Ask the revocation point, a security authority; it answers with S2_REVOCATION_ANSWER."""
     call.security.check_revocation_point(call.peer)
-    call.memory.vault.asked.add(_name(command))
+    call.memory.vault.ask(_name(command))
     return S2CheckRevocationReply()
 
 
@@ -176,13 +176,13 @@ def _answer(call: Call, command: S2RevocationAnswer) -> S2RevocationAnswerReply:
     name = _name(command)
     call.memory.vault.asked.discard(name)
     if command.is_revoked:
-        call.security.revoke(call.peer, name)
+        call.security.revoke(name)
     return S2RevocationAnswerReply()
 
 
 @handles(S2RelinquishRights)
 def _relinquish(call: Call, command: S2RelinquishRights) -> S2RelinquishRightsReply:
-    if not call.request.is_encrypted and not call.request.is_signed:
+    if not call.request.is_certified:
         raise Refusal(ResultCode.NO_ENCRYPTION)  # nobody gives up another's rights
     call.memory.vault.relinquish(call.source)
     call.peer.ending = call.source
@@ -215,7 +215,8 @@ def _check_factory(call: Call) -> None:
 
 
 def _check_authority(call: Call) -> None:
-    if call.role is not Role.SECURITY_AUTHORITY:  # protocol 6.4
+    is_certified = call.request.is_certified  # protocol 6.4: a key of scheme 1 is no certificate
+    if call.role is not Role.SECURITY_AUTHORITY or not is_certified:
         raise Refusal(ResultCode.ACCESS_DENIED)
 
 

@@ -88,9 +88,29 @@ class Vault:
             return
         subject = certificate.body.subject
         self._verify(certificate, own_id, at)
+        self._check_newer(certificate, at)
         if subject not in self.key_table and len(self.key_table) >= KEY_TABLE_SIZE:
-            raise Refusal(ResultCode.KEY_TABLE_FULL)
+            self.drop_untrusted(own_id, at)
+            if len(self.key_table) >= KEY_TABLE_SIZE:
+                raise Refusal(ResultCode.KEY_TABLE_FULL)
         self.key_table[subject] = certificate
+
+    def _check_newer(self, certificate: Certificate, at: datetime) -> None:
+        # choice: certificates are public, and anyone may hand over one that was: it must not take
+        # the place of the one that came after it.
+        known = self.key_table.get(certificate.body.subject)
+        if known is None or known.body.valid_until < at:
+            return
+        if certificate.body.valid_from < known.body.valid_from:
+            raise Refusal(ResultCode.ALREADY_INSTALLED)
+
+    def drop_untrusted(self, own_id: UmiId, at: datetime) -> None:
+        """Forget the certificates that no longer hold: they ended, or hang on a revoked one."""
+        for subject, certificate in list(self.key_table.items()):
+            try:
+                self._verify(certificate, own_id, at)
+            except Refusal:
+                del self.key_table[subject]
 
     def _add_anchor(self, certificate: Certificate) -> None:
         # choice: a meter that trusts nobody yet, in the factory, takes the first root it is given
@@ -157,6 +177,12 @@ class Vault:
         if name not in self.revoked and len(self.revoked) >= REVOCATION_SIZE:
             raise Refusal(ResultCode.OUT_OF_REVOCATION_MEMORY)
         self.revoked[name] = until_s
+
+    def ask(self, name: CertificateName) -> None:
+        """Note that the revocation point was asked; `Refusal` if memory is full."""
+        if name not in self.asked and len(self.asked) >= REVOCATION_SIZE:
+            raise Refusal(ResultCode.OUT_OF_REVOCATION_MEMORY)
+        self.asked.add(name)
 
     def relinquish(self, subject: UmiId) -> None:
         """Forget a commander's certificate, as it wishes; `Refusal` if it has none."""
