@@ -3,6 +3,7 @@
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
 from umi_cli.cli.standing import standing_record, standing_rows
+from umi_cli.errors import InputError
 from umi_cli.output.render import Table, View
 
 EXAMPLES = """\
@@ -19,6 +20,11 @@ def auth(app: App) -> None:
     Under scheme 1 both sides prove that they hold the role's key; under scheme 2 the device's
     certificate is verified, a session key agreed on, and confirmed under encryption.
     """
+    if app.settings.scheme == 0:
+        raise InputError(
+            "under scheme 0 nothing is proved",
+            hint="give --key and --cert, or --scheme 1, --role and --key",
+        )
     with app.connect() as meter:
         device = meter.session.identify()
         meter.session.begin()

@@ -18,6 +18,7 @@ umi sign load-limit 2500 --target 00237EFE00000001 --out limit.umi --key own.pem
 umi sign valve closed --target 00237EFE00000001 --valid-for 86400 --out - --scheme 1 --role service
 """
 DAY_S = 86_400
+MIN_VALID_S = 60  # as far as the window begins before now: a shorter one would be over
 MAX_VALID_S = 7 * DAY_S  # protocol 5: a command signed ahead, offline
 
 
@@ -30,7 +31,7 @@ MAX_VALID_S = 7 * DAY_S  # protocol 5: a command signed ahead, offline
     "--valid-for",
     "valid_for_s",
     metavar="SECONDS",
-    type=click.IntRange(1, MAX_VALID_S),
+    type=click.IntRange(MIN_VALID_S, MAX_VALID_S),
     default=DAY_S,
     help="How long its window is, up to 7 days; default: one",
 )
@@ -56,6 +57,11 @@ def sign(
     from umi_cli.security.signatures import WINDOW_BEFORE_S
 
     part = app.catalogue.resolve(part_text)
+    if app.is_secret(part):
+        raise InputError(
+            f"{part} is secret, and a signed command is not encrypted: who has it can read it",
+            hint="write it in a session under scheme 2: umi write",
+        )
     raw = encoded(app.catalogue, part, value_text)
     credentials = credentials_of(app.settings, app)
     if credentials is None:

@@ -7,6 +7,7 @@ import click
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
 from umi_cli.cli.settings import DEFAULT_DATASHEET
+from umi_cli.cli.sources import parse_source
 from umi_cli.errors import InputError
 
 EXAMPLES = """\
@@ -14,6 +15,16 @@ umi sim --tcp 127.0.0.1:0
 umi sim --pty /tmp/meter --state bench.json
 umi sim --tcp 127.0.0.1:4059 --fault drop:0.05,flip:0.01 --seed 7
 """
+# As in a sim: address. Here they are not called so: click keeps one value for one name, and the
+# options of every command are called so, too.
+_IN_ADDRESS = {
+    "max_packet": "max-packet",
+    "meter_id": "umi-id",
+    "meter_key": "key",
+    "meter_cert": "cert",
+    "meter_anchor": "anchor",
+    "meter_role_keys": "role-keys",
+}
 
 
 @command(examples=EXAMPLES)
@@ -35,11 +46,11 @@ umi sim --tcp 127.0.0.1:4059 --fault drop:0.05,flip:0.01 --seed 7
 @click.option("--time", metavar="TIME", help="Its clock at the start, RFC 3339; default: now")
 @click.option("--defer", metavar="CODE:MS,...", help="Work that long on an object, answering WAIT")
 @click.option("--max-packet", metavar="BYTES", help="Longest response; default: 65536")
-@click.option("--meter-id", "umi_id", metavar="ID", help="UMI ID of the meter")
-@click.option("--meter-key", "key", metavar="FILE", help="Its own P-256 key")
-@click.option("--meter-cert", "cert", metavar="FILE", help="Its own certificate, or chain")
-@click.option("--meter-anchor", "anchor", metavar="FILE", help="The root that it trusts")
-@click.option("--meter-role-keys", "role_keys", metavar="ROLE:FILE,...", help="Its scheme 1 keys")
+@click.option("--meter-id", metavar="ID", help="UMI ID of the meter")
+@click.option("--meter-key", metavar="FILE", help="Its own P-256 key")
+@click.option("--meter-cert", metavar="FILE", help="Its own certificate, or chain")
+@click.option("--meter-anchor", metavar="FILE", help="The root that it trusts")
+@click.option("--meter-role-keys", metavar="ROLE:FILE,...", help="Its scheme 1 keys")
 @pass_app
 def sim(
     app: App,
@@ -64,7 +75,10 @@ def sim(
         raise InputError(
             "there is nothing to serve on", hint="give --tcp 127.0.0.1:0 or --pty LINK"
         )
-    query = {name.replace("_", "-"): text for name, text in options.items() if text is not None}
+    _check_keys(options["meter_key"], options["meter_role_keys"])
+    query = {
+        _IN_ADDRESS.get(name, name): text for name, text in options.items() if text is not None
+    }
     if app.settings.datasheet != DEFAULT_DATASHEET:
         query["datasheet"] = app.settings.datasheet
     simulation = Simulation(SimOptions.from_query(state, query), time.time())
@@ -78,3 +92,11 @@ def sim(
     finally:
         simulation.close()
         app.note(simulation.summary)
+
+
+def _check_keys(key: str | None, role_keys: str | None) -> None:
+    """Refuse what is no file of a key before anything repeats it: it may be the key itself."""
+    items = role_keys.split(",") if role_keys else []
+    paths = [key] if key else []
+    for path in [*paths, *(item.partition(":")[2] or item for item in items)]:
+        parse_source(path).read("key of the meter")

@@ -7,7 +7,7 @@ import click
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
 from umi_cli.cli.sources import read_secret, read_text
-from umi_cli.errors import AccessDeniedError, MalformedError
+from umi_cli.errors import AccessDeniedError, InputError, MalformedError, ReadBackError
 from umi_cli.output.parts import Part
 from umi_cli.output.render import View
 
@@ -37,12 +37,12 @@ def write(app: App, part_text: str, value_text: str, verify: bool) -> None:
     named by where it is (a path, -, fd:3, file:PATH, env:NAME, prompt), never typed.
     """
     part = app.catalogue.resolve(part_text)
-    raw = encoded(app.catalogue, part, value_text)
+    raw = encoded(app.catalogue, part, value_text, no_input=app.settings.no_input)
     shown = Part.of(app.catalogue, part, raw, decoded(app.catalogue, part, raw))
     written = not app.settings.dry_run
     with app.connect(is_secret=app.is_secret(part)) as meter:
         if written:
-            meter.write(part, raw, verify=verify)
+            _write(meter, part, raw, verify=verify, is_secret=shown.is_secret)
         else:
             _prove(app, meter, part)
     record = {**shown.record, "written": written, "verified": written and verify}
@@ -52,16 +52,28 @@ def write(app: App, part_text: str, value_text: str, verify: bool) -> None:
     )
 
 
-def encoded(catalogue: "Catalogue", part: "ObjectPart", text: str) -> bytes:
+def encoded(
+    catalogue: "Catalogue", part: "ObjectPart", text: str, *, no_input: bool = False
+) -> bytes:
     """Return the bytes of a value as typed, or of a secret from where it is.
+
+    Args:
+        no_input: nobody may be asked for a secret.
 
     Raises:
         UmiError: the value does not fit, or a secret stands on the command line.
     """
     definition = catalogue.find(part.code)
-    if definition is not None and definition.secret:
-        return catalogue.parse_value(part, read_secret(text, f"the value of {definition.name}"))
-    return catalogue.parse_value(part, read_text(text))
+    if definition is None or not definition.secret:
+        return catalogue.parse_value(part, read_text(text))
+    secret = read_secret(text, f"the value of {definition.name}", no_input=no_input)
+    try:
+        return catalogue.parse_value(part, secret)
+    except InputError:  # not chained: it repeats what does not fit
+        raise InputError(
+            f"the secret does not fit {part}",
+            hint=f"see what does with: umi objects {definition.name}; bytes are written in hex",
+        ) from None
 
 
 def decoded(catalogue: "Catalogue", part: "ObjectPart", raw: bytes) -> "Value":
@@ -70,6 +82,18 @@ def decoded(catalogue: "Catalogue", part: "ObjectPart", raw: bytes) -> "Value":
         return catalogue.decode(part, raw)
     except MalformedError:
         return raw
+
+
+def _write(
+    meter: "Meter", part: "ObjectPart", raw: bytes, *, verify: bool, is_secret: bool
+) -> None:
+    try:
+        meter.write(part, raw, verify=verify)
+    except ReadBackError as error:
+        if not is_secret:
+            raise
+        message = f"{part} was written and reads back differently"
+        raise ReadBackError(message, hint=error.hint) from None  # not chained: it shows both
 
 
 def _prove(app: App, meter: "Meter", part: "ObjectPart") -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from umi_cli.application.codes import ResultCode
 from umi_cli.device.meter import Meter
 from umi_cli.device.protection import Standing
 from umi_cli.errors import RefusedError
@@ -18,6 +19,7 @@ SECTIONS = {
     "life_cycle": "life-cycle",
 }
 """What is read, by its name in the result."""
+_ONLY_VIRTUAL = ("life_cycle",)  # a real meter need not have it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,8 @@ def read_info(meter: Meter) -> Info:
         try:
             objects[section] = meter.read(name).value
         except RefusedError as error:
+            if section in _ONLY_VIRTUAL and error.number == ResultCode.UNKNOWN_OBJECT:
+                continue
             refused[section] = error
         if section == "clock":
             host_time = _host_time(meter)  # now: on a slow line the rest takes a while

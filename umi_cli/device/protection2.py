@@ -240,7 +240,7 @@ class Scheme2:
 
 def _check_device(leaf: Certificate) -> None:
     """Make sure that a certificate is a device's; `ChainError` otherwise."""
-    # choice: protocol 6.4 names no role for this; without one, whoever commands devices could pose
+    # Protocol 6.4 names no role for this; without one, whoever commands devices could pose
     # as one of them.
     rights = leaf.body.authorisation
     if not isinstance(rights, StandardAuthorisation) or rights.role not in _DEVICE_ROLES:

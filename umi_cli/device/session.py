@@ -76,8 +76,8 @@ class Session:
         self._clock = transport.clock
         self._unprotected = Unprotected()
         self._protection = protection or self._unprotected
-        # choice: protocol 3.1 counts up from 0. Under scheme 1 the number is all that ties a
-        # response to its command: counted from 0, one recorded yesterday would do today.
+        # Protocol 3.1 counts up from 0; but under scheme 1 the number is all that ties a response to
+        # its command: counted from 0, one recorded yesterday would do today.
         is_tied = self._protection.number != SCHEME_MAC
         self._transaction = -1 if is_tied else secrets.randbelow(1 << 16)
         self._device_ahead_s = 0
@@ -176,10 +176,10 @@ class Session:
             return _reply_of(signed.command, response)
         except InDoubtError as error:
             if error.may_have_run and not isinstance(error.cause, NoAnswerError):
-                raise OutcomeUnknownError(
-                    f"the command was sent and its answer was lost ({error.cause})"
-                ) from error
+                raise _lost(signed.command, error.cause) from error
             raise error.cause from error
+        except MalformedError as error:
+            raise _lost(signed.command, error) from error
 
     def identify(self) -> UmiId:
         """Return the device's UMI ID, asking for it in the clear if it is not known.
@@ -217,10 +217,7 @@ class Session:
             except InDoubtError as error:
                 failure = error
             if command.CHANGES and failure.may_have_run:
-                raise OutcomeUnknownError(
-                    f"{command.title} was sent and its answer was lost ({failure.cause}): "
-                    "unknown whether it ran"
-                ) from failure.cause
+                raise _lost(command, failure.cause) from failure.cause
             if isinstance(failure.cause, NoAnswerError):
                 break
         assert failure is not None  # noqa: S101 - the loop ran at least once
@@ -329,6 +326,12 @@ class Session:
         if is_proved or not self._is_time_proved:
             self._device_ahead_s = response.created_s - self.utc_s()
             self._is_time_proved = is_proved
+
+
+def _lost(command: Command[Any], cause: UmiError) -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        f"{command.title} was sent and its answer was lost ({cause}): unknown whether it ran"
+    )
 
 
 def check_answer(answer: Envelope, response: Message, envelope: Envelope, command: Message) -> None:

@@ -199,8 +199,10 @@ class Security:
         except SignatureError as error:
             raise Refusal(ResultCode.INVALID_SIGNATURE) from error
         is_ours = envelope.destination == self._memory.umi_id  # all ones would fit any meter
+        # Byte 20 counts as 0 in what is signed; in the clear it is nothing else, either.
+        is_whole = envelope.encryption_scheme != 0 or envelope.encryption_options == 0
         is_short = record.valid_until_s - record.valid_from_s <= LONGEST_WINDOW_S
-        if not (is_ours and is_short and record.is_valid_at(self.now_s)):
+        if not (is_ours and is_whole and is_short and record.is_valid_at(self.now_s)):
             raise Refusal(ResultCode.INVALID_SIGNATURE)
 
     def _verifying_key(self, source: UmiId, record: CommandSignature) -> bytes | AesKey:
