@@ -88,7 +88,6 @@ from umi_cli.virtual.delivered import VIRTUAL_METER_ID
 from umi_cli.virtual.device import HOST_ALIAS
 from umi_cli.virtual.event_log import EventNumber
 from umi_cli.virtual.memory import load_memory
-from umi_cli.virtual.peer import Peer
 from umi_cli.virtual.vault import KEY_TABLE_SIZE, REVOCATION_SIZE, USED_SIGNATURES, Vault
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -407,7 +406,7 @@ def malleable(packet: bytes) -> bytes:
 
 
 def test_the_other_signature_of_a_command_does_not_run_it_again() -> None:
-    """Of each ECDSA signature there is a second one, which anyone can make: it is no new command."""
+    """Of each ECDSA signature there is a second one, which anyone can make: no new command."""
     bench = secure_bench(SERVICE)
     packet = signed_by(bench, SET_LIMIT, SERVICE)
     other = malleable(packet)
@@ -486,7 +485,7 @@ def test_a_signature_holds_for_the_certificates_role_alone() -> None:
 
 def test_a_mac_holds_for_its_keys_role_alone() -> None:
     bench = secure_bench()
-    packet = with_mac(bench, CLOSE_VALVE, Role.USER)
+    packet = with_mac(bench, CLOSE_VALVE, Role.USER, wanted=0)
     assert told(bench, packet) == ResultCode.ACCESS_DENIED
     claimed = packet[:-25] + bytes([Role.SERVICE]) + packet[-24:]
     assert told(bench, claimed) == ResultCode.INVALID_SIGNATURE
@@ -801,7 +800,8 @@ def test_nobody_fetches_what_another_ones_command_brought() -> None:
     """
     bench = secure_bench(SERVICE, USER, defer_ms={CLOCK_CONTROL: 100})
     bench.memory.store.set_access(CLOCK_CONTROL, Role.MANUFACTURER, read=RoleSet.of(Role.SERVICE))
-    commander = Commander(bench, SERVICE)
+    other, commander = Commander(bench, USER), Commander(bench, SERVICE)
+    assert other.told(READ) == ResultCode.OK
     secret = ReadObject(code=CLOCK_CONTROL)
     assert commander.ask(secret, transaction=9).packet_type == PacketType.WAIT
     bench.wait(1)
@@ -809,7 +809,6 @@ def test_nobody_fetches_what_another_ones_command_brought() -> None:
         message = in_clear(bench, Complete(), source, transaction=9)
         assert message.argument in (ResultCode.DEFER_ERROR, ResultCode.NO_ENCRYPTION)
         assert message.payload == b""
-    other = Commander(bench, USER)
     assert other.ask(Complete(), transaction=9).argument == ResultCode.DEFER_ERROR
     done = commander.ask(Complete(), transaction=9)
     assert (done.argument, done.payload[-8:]) == (ResultCode.OK, bytes(8))
@@ -908,7 +907,7 @@ def test_a_role_that_does_not_exist_is_no_role(role: int) -> None:
     assert guest_gets(bench, command) == ResultCode.INVALID_VALUE
 
 
-def test_other_parts_of_the_chain_do_not_make_a_party(peer: Peer | None = None) -> None:
+def test_other_parts_of_the_chain_do_not_make_a_party() -> None:
     """A certificate name is whole: issuer, subject and serial number."""
     bench = secure_bench(SECURITY, SERVICE)
     name = SERVICE.certificate.body.name

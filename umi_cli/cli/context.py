@@ -18,11 +18,12 @@ from umi_cli.output import streams
 
 if TYPE_CHECKING:
     from umi_cli.cli.settings import Settings
+    from umi_cli.device.credentials import Credentials
     from umi_cli.device.meter import Meter
     from umi_cli.objects.catalogue import Catalogue
     from umi_cli.output.progress import Progress
     from umi_cli.output.render import Format, View
-    from umi_cli.types import ObjectPart
+    from umi_cli.types import ObjectPart, UmiId
 
 R = TypeVar("R")
 _DOCUMENTS: "tuple[Format, ...]" = ("json", "events")
@@ -77,14 +78,13 @@ class App:
         """
         settings = self.settings
         address = self.report.port = _address(settings)
-        from umi_cli.cli.credentials import credentials_of, own_id
         from umi_cli.connecting import connect
 
-        credentials = credentials_of(settings, self)
+        umi_id, credentials = self._identity()
         with connect(
             address,
             datasheet=settings.datasheet,
-            umi_id=own_id(settings, credentials),
+            umi_id=umi_id,
             timeout_s=settings.timeout_s,
             retries=settings.retries,
             dry_run=settings.dry_run,
@@ -97,6 +97,18 @@ class App:
                 self._ask_device(meter)
                 raise
             self._ask_device(meter)
+
+    def _identity(self) -> "tuple[UmiId, Credentials | None]":
+        """Return our UMI ID, and what we prove ourselves with; as guest neither costs anything."""
+        settings = self.settings
+        if settings.is_guest:
+            from umi_cli.types import DEFAULT_READER_ID
+
+            return settings.umi_id or DEFAULT_READER_ID, None
+        from umi_cli.cli.credentials import credentials_of, own_id
+
+        credentials = credentials_of(settings, self)
+        return own_id(settings, credentials), credentials
 
     def _ask_device(self, meter: "Meter") -> None:
         """Learn who answered, for the document; it costs an exchange, so not for people."""

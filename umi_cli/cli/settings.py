@@ -57,6 +57,12 @@ class Settings:
     dry_run: bool = False
     verbose: int = 0
 
+    @property
+    def is_guest(self) -> bool:
+        """Tell whether nothing was named to prove ourselves with."""
+        named = (self.role, self.key, self.cert, self.anchors, self.pin)
+        return self.scheme == 0 and not any(named)
+
 
 @dataclass(frozen=True, slots=True)
 class _Layer:

@@ -14,15 +14,14 @@ from umi_cli.application.payload import Command, decode_command
 from umi_cli.device.credentials import Credentials, Scheme1Credentials
 from umi_cli.errors import InputError, MalformedError
 from umi_cli.security.signatures import (
+    MAX_WINDOW_S,
     SCHEME_ECDSA,
     SCHEME_MAC,
-    WINDOW_BEFORE_S,
     CommandSignature,
     SigningKey,
-    command_window,
     sign_command,
 )
-from umi_cli.types import Role, UmiId, format_datetime
+from umi_cli.types import MAX_DATETIME_S, Role, UmiId, format_datetime
 
 SCHEMA = "umi-command/1"
 
@@ -110,11 +109,12 @@ def sign_ahead(
         valid_for_s: how long it is, up to seven days.
 
     Raises:
-        InputError: the window is longer.
+        InputError: the window is longer, or none.
         NotTrustedError: our certificate authorises no role.
     """
     key, role, scheme = _signing(credentials)
-    start_s, end_s = command_window(from_s + WINDOW_BEFORE_S, ahead_s=valid_for_s - WINDOW_BEFORE_S)
+    if not 0 <= valid_for_s <= MAX_WINDOW_S:
+        raise InputError("a command may be signed for up to 7 days")
     envelope = Envelope(source=commander, destination=target)
     message = Message(
         transaction=secrets.randbelow(1 << 16),
@@ -127,8 +127,8 @@ def sign_ahead(
         envelope.encode() + message.encode_unsigned(),
         key,
         role=role,
-        valid_from_s=start_s,
-        valid_until_s=end_s,
+        valid_from_s=from_s,
+        valid_until_s=min(from_s + valid_for_s, MAX_DATETIME_S),
     )
     message = replace(message, signature=record.encode())
     return SignedCommand.decode(envelope.encode() + message.encode())

@@ -76,8 +76,8 @@ class Session:
         self._clock = transport.clock
         self._unprotected = Unprotected()
         self._protection = protection or self._unprotected
-        # Protocol 3.1 counts up from 0; but under scheme 1 the number is all that ties a response to
-        # its command: counted from 0, one recorded yesterday would do today.
+        # Protocol 3.1 counts up from 0; but under scheme 1 the number is all that ties a response
+        # to its command: counted from 0, one recorded yesterday would do today.
         is_tied = self._protection.number != SCHEME_MAC
         self._transaction = -1 if is_tied else secrets.randbelow(1 << 16)
         self._device_ahead_s = 0
