@@ -216,7 +216,7 @@ class Vault:
         """Return the vault that a state file holds.
 
         Raises:
-            ValueError, KeyError, TypeError, OverflowError, UmiError: the content is not what `dump` gives.
+            ValueError, KeyError, TypeError, OverflowError, UmiError: it is not what `dump` gives.
         """
         others = [Certificate.decode(bytes.fromhex(text)) for text in content["key_table"]]
         chain = bytes.fromhex(content["chain"])
