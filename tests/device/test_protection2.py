@@ -70,6 +70,7 @@ from umi_cli.errors import (
     OutcomeUnknownError,
     RefusedError,
     SessionDeadError,
+    UmiError,
 )
 from umi_cli.security.session2 import SealedSession
 from umi_cli.types import Role, UmiId
@@ -259,6 +260,40 @@ def test_another_client_begins_while_the_first_ones_session_is_open() -> None:
     again = line.client(Scheme2(credentials2()))
     assert again.read("manufacturer-id/serial").value == "31733978"
     assert meter.read("manufacturer-id/serial").value == "31733978"
+
+
+def test_a_beginning_that_the_line_spoilt_is_begun_again() -> None:
+    """Four times in all; and no more, where nobody answers."""
+    spoilt = [0]
+
+    def spoil(packet: bytes, forward: Forward) -> bytes | None:
+        if packet[0] and spoilt[0] < 3:
+            spoilt[0] += 1
+            return b"\x02" + bytes(60)
+        return forward(packet)
+
+    line, meter = under_scheme2(spoil)
+    meter.session.begin()
+    assert line.types.count(PT.S2_START_SESSION) == 4
+    spoilt[0] = -10
+    with pytest.raises(MalformedError):
+        meter.session.restart()
+    line, meter = under_scheme2(lambda packet, forward: None)
+    with pytest.raises(UmiError) as failure:
+        meter.session.begin()
+    assert failure.value.exit_code in (14, 15)
+    assert len(line.commands) <= 4 * 4 * 3  # beginnings, requests, frames
+
+
+@pytest.mark.parametrize("raw", [b"", bytes(7), bytes(9)])
+def test_what_is_no_umi_id_is_nobodys(raw: bytes) -> None:
+    value = bytes(6) + bytes([len(raw), 0]) + raw
+    line, meter = under_scheme2(
+        lambda packet, _: forged(packet, PT.READ_OBJECT_RESPONSE, payload=value)
+    )
+    with pytest.raises(MalformedError, match="not 8"):
+        meter.ping()
+    assert set(line.types) == {PT.READ_OBJECT}
 
 
 @pytest.mark.parametrize("salt", [bytes(16), b"the very same one"[:16]])

@@ -814,6 +814,17 @@ def test_nobody_fetches_what_another_ones_command_brought() -> None:
     assert (done.argument, done.payload[-8:]) == (ResultCode.OK, bytes(8))
 
 
+def test_what_a_session_asked_for_is_not_said_in_the_clear_after_it() -> None:
+    """The session has ended; who writes its commander's ID on a COMPLETE gets nothing."""
+    bench = secure_bench(SERVICE, defer_ms={CLOCK_CONTROL: 100})
+    bench.memory.store.set_access(CLOCK_CONTROL, Role.MANUFACTURER, read=RoleSet.of(Role.SERVICE))
+    secret = ReadObject(code=CLOCK_CONTROL)
+    assert Commander(bench, SERVICE).ask(secret, transaction=9).packet_type == PacketType.WAIT
+    bench.wait(1000)
+    message = in_clear(bench, Complete(), SERVICE.umi_id, transaction=9)
+    assert (message.argument, message.payload) == (ResultCode.DEFER_ERROR, b"")
+
+
 def test_complete_cannot_have_a_response_signed_in_another_role() -> None:
     """A guest has no key to sign with: refused, and the meter goes on."""
     bench = secure_bench(defer_ms={COUNTER: 100})

@@ -188,14 +188,15 @@ class Scheme2:
     def _start(self, channel: Channel, salt_a: bytes) -> bytes:
         """Start a session; hand over our certificates first if the device does not know them."""
         start = S2StartSession(salt_a=salt_a)
-        for tries_left in reversed(range(HAND_OVER_TRIES + 1)):
+        tries_left = HAND_OVER_TRIES
+        while True:
             try:
                 return channel.request_in_clear(start).salt_b
             except RefusedError as error:
                 if error.number not in _UNKNOWN_TO_DEVICE or not tries_left:
                     raise
+            tries_left -= 1
             self._introduce(channel)
-        raise SessionDeadError("the device takes no certificate of ours")
 
     def _introduce(self, channel: Channel) -> None:
         """Hand over our certificates, the highest first."""

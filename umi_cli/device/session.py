@@ -218,7 +218,7 @@ class Session:
                 failure = error
             if command.CHANGES and failure.may_have_run:
                 raise _lost(command, failure.cause) from failure.cause
-            if isinstance(failure.cause, NoAnswerError):
+            if isinstance(failure.cause, NoAnswerError) or not self.link.frames_received:
                 break
         assert failure is not None  # noqa: S101 - the loop ran at least once
         raise failure.cause
