@@ -5,6 +5,7 @@ fsync of the directory. Files with secrets are their owner's alone (cli.md, Secr
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -30,6 +31,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, replace: boo
         FileExistsError: there is a file and `replace` is false.
         OSError: the file cannot be written; nothing has changed.
     """
+    _check_place(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, _CREATE, PRIVATE_MODE)
     try:
@@ -46,6 +48,16 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, replace: boo
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
     _sync_directory(path.parent)
+
+
+def _check_place(path: Path) -> None:
+    """Replace files and links alone: a device or a FIFO would be gone for good."""
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, "the name of a file is missing")
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise FileExistsError(errno.EEXIST, "there is something that is no regular file")
 
 
 def _sync_directory(directory: Path) -> None:

@@ -366,12 +366,12 @@ def test_a_command_that_the_device_cannot_put_together_did_not_run() -> None:
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 9])
 def test_each_fragment_error_is_named_and_the_command_given_again(number: int) -> None:
     payload = Fragment(fragment_type=FragmentType.ERROR, data=number).encode()
-    refusal = raw(meter_frame(FrameType.FRAGMENT_RESPONSE, payload))
+    refusal = raw(meter_frame(FrameType.FRAGMENT_RESPONSE, payload, sequence=2))  # of LAST
     device, session = play(*[refusal] * 4)
     known = number in FragmentErrorCode.__members__.values()
     name = FragmentErrorCode(number).name if known else "unknown"
     with pytest.raises(LinkError, match=rf"could not join our fragments: {name} \({number}\)"):
-        session.request(WRITE)
+        session.request(WriteObject(code=CODE, value=bytes(300)))
     assert device.script == []
 
 

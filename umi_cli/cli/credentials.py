@@ -89,10 +89,12 @@ def _scheme2(settings: Settings, app: "App") -> Scheme2Credentials:
     except ChainError as error:
         app.warn(f"the own certificate is out of its time: {error}")
     pins = Pins(Path(user_config(app.environment)).with_name("pins"))
+    anchors = load_anchors(settings)
     return Scheme2Credentials(
         signer=signer,
         chain=chain,
-        trust=Trust(anchors=load_anchors(settings), pins=pins.fingerprints),
+        # A root that was named decides: what was pinned without one does not get past it.
+        trust=Trust(anchors=anchors) if anchors else Trust(pins=pins.fingerprints),
         pin=_pinner(pins, app.warn, may_record=settings.pin),
     )
 

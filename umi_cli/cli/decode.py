@@ -28,6 +28,7 @@ umi decode capture.hex --session-key session.hex --commander 00237EFE00000004
 """
 COLUMNS = ("offset", "bytes", "field", "value", "meaning")
 SHOWN_BYTES = 16
+SHOWN_FAILURES = 5  # in the error's one sentence; the result has them all
 
 
 @command(examples=EXAMPLES)
@@ -63,7 +64,9 @@ def decode(
     app.emit([_record(layer) for layer in layers], View(blocks=_blocks(layers), csv=_csv(layers)))
     failures = [f"{layer.name}: {text}" for layer in layers for text in layer.failures]
     if failures:
-        raise MalformedError("; ".join(failures))
+        more = len(failures) - SHOWN_FAILURES
+        shown = failures[:SHOWN_FAILURES] + ([f"and {more} more"] if more > 0 else [])
+        raise MalformedError("; ".join(shown))
 
 
 def _opener(

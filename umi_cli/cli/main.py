@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         argv: the arguments, without the program's name; None for those of the process.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _terminate)  # the terminal was closed, and nohup not asked
     streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     instruction = os.environ.get(_COMPLETE_VARIABLE)

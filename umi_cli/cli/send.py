@@ -33,15 +33,20 @@ def send(app: App, file: str) -> None:
 
     signed = SignedCommand.parse(_text(file), file)
     with app.connect(is_secret=_is_secret(app, signed)) as meter:
+        is_sent = not app.settings.dry_run
         try:
-            meter.session.deliver(signed)
+            if is_sent:
+                meter.session.deliver(signed)
+            else:
+                meter.session.identify()
         except RefusedError as error:
             error.hint = _who_is_there(meter, signed, error) or error.hint
             raise
     record = signed.to_json()
     del record["packet"]
-    sentence = f"{signed.command.title}: done, as {signed.signature.role.label}"
-    app.emit({**record, "done": True}, View(blocks=(sentence,)))
+    done = "done" if is_sent else "would be sent"
+    sentence = f"{signed.command.title}: {done}, as {signed.signature.role.label}"
+    app.emit({**record, "done": is_sent}, View(blocks=(sentence,)))
 
 
 def _is_secret(app: App, signed: "SignedCommand") -> bool:

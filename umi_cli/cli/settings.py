@@ -86,6 +86,9 @@ def settle(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings
     merged = ChainMap(*(dict(layer.values) for layer in layers))
     layers.append(from_profile(merged.get("config"), merged.get("profile"), environment))
     values = ChainMap(*(dict(layer.values) for layer in layers))
+    for name in ("key", "cert"):
+        if values.get(name) == "":
+            raise InputError(f"--{name} is empty: nothing would be proved or encrypted")
     form = _form(layers)
     return Settings(
         port=values.get("port"),

@@ -91,7 +91,8 @@ def sim(
             server.run()
     finally:
         simulation.close()
-        app.note(simulation.summary)
+        if simulation.injectors:
+            app.note(simulation.summary)
 
 
 def _check_keys(key: str | None, role_keys: str | None) -> None:

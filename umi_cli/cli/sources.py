@@ -90,6 +90,8 @@ def _short(text: str) -> str:
 def _content(path: str) -> bytes:
     """Return what a file holds, or stdin for `-`."""
     try:
+        if path == "-" and sys.stdin is None:
+            raise InputError("stdin is closed", hint="give a file, or a pipe on stdin")
         if path == "-":
             content = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
         else:

@@ -84,7 +84,8 @@ class FrameExplainer:
         payload = data[HEADER_BYTES:-CRC_BYTES]
         _explain_crc(layer, data, offset)
         if layer.failures:
-            layer.add("payload", offset + HEADER_BYTES, payload)
+            if payload:
+                layer.add("payload", offset + HEADER_BYTES, payload)
             return [layer]
         return [layer, *self._explain_payload(layer, Frame.decode(data), offset + HEADER_BYTES)]
 

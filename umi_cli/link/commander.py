@@ -55,6 +55,7 @@ class Commander:
         self._exchange = Exchange()
         self._assembler = Assembler(settings.limit_bytes)
         self._is_synced = False
+        self._is_fragmented = False
         self._sequence = 0
         self._command_sequence = 0
         self._port: int | None = None
@@ -134,7 +135,8 @@ class Commander:
         if signal is Signal.RESYNC_RESPONSE:
             return self._on_resync_response(frame, now)
         if signal is Signal.FAULT:
-            return [self._on_fault(frame, fragment)]
+            is_stray = fragment is not None and not self._has_fragments
+            return [] if is_stray else [self._on_fault(frame, fragment)]
         if signal is Signal.TAKEN:
             self._exchange.step(signal)
             self._send_command(now)
@@ -158,6 +160,11 @@ class Commander:
         if fragment is not None:
             return FragmentErrorReceived(number=fragment.data)
         return LinkErrorReceived(number=int.from_bytes(frame.payload[:2], "little"))
+
+    @property
+    def _has_fragments(self) -> bool:
+        """Tell whether command or response is in fragments, so that one of them can be refused."""
+        return self._is_fragmented or self._exchange.state is State.MORE_DUE
 
     @property
     def _is_in_doubt(self) -> bool:
@@ -216,6 +223,7 @@ class Commander:
 
     def _send_resync(self, now: float) -> None:
         self._exchange.step(Signal.RESYNC)
+        self._is_fragmented = False
         self._sequence = 0
         self._send(FrameType.RESYNC, b"", self._addresses.peer, now)
 
@@ -227,6 +235,7 @@ class Commander:
             is_first = self._exchange.state is State.IDLE
             signal = Signal.FIRST if is_first else Signal.MIDDLE if self._queue else Signal.LAST
         self._exchange.step(signal)
+        self._is_fragmented = kind is FrameType.FRAGMENT
         self._sequence = self._command_sequence = next_command_sequence(self._sequence)
         self._send(kind, payload, self._addresses.peer if self._port is None else self._port, now)
 

@@ -57,7 +57,9 @@ class StateFile:
 def _lock(path: Path) -> int | None:
     try:
         lock = path.with_name(f".{path.name}.lock")
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_MODE)
+        descriptor = os.open(
+            lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_MODE
+        )
     except (OSError, ValueError) as error:  # ValueError: no name of a file, such as `.`
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"cannot use the state file {path}: {reason}") from error
