@@ -20,7 +20,7 @@ from tests.certificates.pki import (
 from tests.cli.conftest import Outcome, call_umi
 from tests.load_vectors import octets, vector
 from umi_cli import crypto
-from umi_cli.application.packet import ENVELOPE_BYTES, Message
+from umi_cli.application.packet import ENVELOPE_BYTES, NO_SIGNATURE, Message
 from umi_cli.certificates import tlv
 from umi_cli.certificates.chain import encode_chain
 from umi_cli.certificates.envelope import TAG_ENVELOPE, Envelope
@@ -33,7 +33,7 @@ from umi_cli.explain.layers import Field, Layer
 from umi_cli.explain.opening import SessionOpener
 from umi_cli.explain.signatures import explain_signature, is_signature
 from umi_cli.objects.catalogue import Catalogue
-from umi_cli.security.signatures import NO_SIGNATURE, sign_command, sign_image, sign_response
+from umi_cli.security.signatures import sign_command, sign_image, sign_response
 from umi_cli.types import Role, UmiId
 
 CATALOGUE = Catalogue.load("ei4")

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.load_vectors import octets
+from umi_cli.application.packet import NO_SIGNATURE
 from umi_cli.crypto import AesKey, PrivateKey
 from umi_cli.errors import InputError, MalformedError, SignatureError
 from umi_cli.security import signatures
 from umi_cli.security.signatures import (
-    NO_SIGNATURE,
     CommandSignature,
     ImageSignature,
     Record,

@@ -1,10 +1,10 @@
 """What the bytes of a signature record mean (protocol 5)."""
 
+from umi_cli.application.packet import NO_SIGNATURE
 from umi_cli.errors import MalformedError
 from umi_cli.explain.certificates import placed
 from umi_cli.explain.layers import Layer
 from umi_cli.security.signatures import (
-    NO_SIGNATURE,
     CommandSignature,
     ImageSignature,
     ResponseSignature,

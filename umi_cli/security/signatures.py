@@ -12,17 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self, TypeVar
 
 from umi_cli import crypto, wire
+from umi_cli.application.packet import ENVELOPE_BYTES
 from umi_cli.crypto import AesKey, Signer
 from umi_cli.errors import InputError, MalformedError, SignatureError
 from umi_cli.types import Role
 from umi_cli.wire import Reader
 
-SCHEME_NONE = 0
 SCHEME_MAC = 1
 SCHEME_ECDSA = 2
-
-NO_SIGNATURE = bytes([SCHEME_NONE, 2])
-"""The record of an unsigned packet."""
 
 WINDOW_BEFORE_S = 60  # how far the device's clock may lie behind ours
 WINDOW_AFTER_S = 300
@@ -33,7 +30,6 @@ _VALUE_BYTES = {SCHEME_MAC: crypto.MAC_BYTES, SCHEME_ECDSA: crypto.MAX_DER_SIGNA
 _DER_SEQUENCE = 0x30
 _DER_LONG_LENGTH = 0x80
 _ENCRYPTION_OPTIONS = 20  # offset in the packet
-_CLEAR_BYTES = 21
 
 SigningKey = Signer | AesKey
 """Scheme 2 signs with a P-256 key, scheme 1 with the role's AES-128 key."""
@@ -205,7 +201,7 @@ _AnyRecord = TypeVar("_AnyRecord", CommandSignature, ResponseSignature, ImageSig
 def packet_signed_bytes(packet: bytes, prefix: bytes) -> bytes:
     """Return what the signature of a packet covers."""
     # choice: protocol 5: a signature is made before encryption, so byte 20 counts as 0
-    return packet[1:_ENCRYPTION_OPTIONS] + b"\0" + packet[_CLEAR_BYTES:] + prefix
+    return packet[1:_ENCRYPTION_OPTIONS] + b"\0" + packet[ENVELOPE_BYTES:] + prefix
 
 
 def command_window(device_s: int, *, ahead_s: int = WINDOW_AFTER_S) -> tuple[int, int]:
