@@ -9,7 +9,16 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "umi_cli"
 
 FLOOR = {"errors", "wire", "types", "crypto", "files"}
-PURE = {"link", "application", "security", "certificates", "objects", "images", "explain"}
+PURE = {
+    "link",
+    "optical",
+    "application",
+    "security",
+    "certificates",
+    "objects",
+    "images",
+    "explain",
+}
 MAY_IMPORT = {
     "errors": set[str](),
     "wire": {"errors"},
@@ -23,7 +32,8 @@ MAY_IMPORT = {
     "security": FLOOR | {"application", "certificates"},
     "images": FLOOR | {"application", "certificates", "security"},
     "explain": FLOOR | PURE,
-    "transports": {"errors", "link"},
+    "optical": {"errors", "link"},
+    "transports": {"errors", "link", "optical"},
     "device": FLOOR | PURE | {"transports.base"},
     "virtual": FLOOR | PURE,
     "connecting": FLOOR | PURE | {"device", "transports", "virtual"},

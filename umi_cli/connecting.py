@@ -12,14 +12,18 @@ from umi_cli.device.protection import Protection, Unprotected
 from umi_cli.device.session import Session
 from umi_cli.errors import InputError
 from umi_cli.objects.catalogue import Catalogue
+from umi_cli.objects.definitions import OpticalProfile
 from umi_cli.transports.address import Address
-from umi_cli.transports.base import Transport
+from umi_cli.transports.base import LinePort, Transport
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UmiId
 
 if TYPE_CHECKING:
     from umi_cli.device.credentials import Credentials
+    from umi_cli.transports.memory import SimulatedClock
+    from umi_cli.virtual.setup import Simulation
 
 DEFAULT_RETRIES = 2
+_NO_PROFILE = OpticalProfile()
 MAX_WAIT_S = 86_400  # a day: a longer wait is a mistake in the unit
 
 
@@ -42,7 +46,8 @@ def connect(
     '31733978'
 
     Args:
-        address: `sim`, `tcp:HOST:PORT`, `tcp-listen:PORT`, `serial:DEVICE@BAUD` (cli.md).
+        address: `sim`, `opto:DEVICE`, `auto`, `serial:DEVICE@BAUD`, `tcp:HOST:PORT`,
+            `tcp-listen:PORT` (cli.md).
         datasheet: name or file of what is known of its objects.
         umi_id: our own.
         timeout_s: how long the device may take to answer a frame; by transport if None.
@@ -54,7 +59,8 @@ def connect(
     Raises:
         InputError: the address, the datasheet or a number cannot be understood.
         NoSuchPortError, PortBusyError, PortPermissionError: the port does not open.
-        NoAnswerError: the host does not answer, or nobody called.
+        NoAnswerError: the host does not answer, nobody called, or no meter is at the probe.
+        SignOnError: what answers at the probe does not speak UMI.
     """
     parsed = Address.parse(address)
     if retries < 0:
@@ -62,7 +68,7 @@ def connect(
     if timeout_s is not None:
         _check_wait_s(timeout_s)
     catalogue = Catalogue.load(datasheet)
-    transport = open_transport(parsed)
+    transport = open_transport(parsed, catalogue.datasheet.optical, observer)
     session = Session(
         transport,
         own_id=umi_id,
@@ -90,8 +96,19 @@ def _protection(credentials: "Credentials | None") -> Protection:
     return Scheme2(credentials)
 
 
-def open_transport(address: Address) -> Transport:
-    """Open the port of an address; raises as `connect` does."""
+def open_transport(
+    address: Address,
+    optical: OpticalProfile = _NO_PROFILE,
+    observer: Observer | None = None,
+) -> Transport:
+    """Open the port of an address; raises as `connect` does.
+
+    Args:
+        optical: how the device is signed on to, where the address does not say otherwise.
+        observer: told every piece of bytes of a sign-on.
+    """
+    if address.kind in ("opto", "auto"):
+        return _open_probe(address, optical, observer)
     if address.kind == "sim":
         return _open_sim(address)
     if address.kind == "serial":
@@ -105,6 +122,38 @@ def open_transport(address: Address) -> Transport:
     wait = address.options.get("wait")
     wait_s = None if wait is None else _parse_wait_s(wait)
     return tcp.wait_for_call(address.target, address.number, address.text, wait_s)
+
+
+def _open_probe(address: Address, optical: OpticalProfile, observer: Observer | None) -> Transport:
+    from umi_cli.optical.sign_on import SignOnProfile
+    from umi_cli.transports.optical import OpticalTransport, open_optical
+    from umi_cli.transports.optical_options import settle
+
+    device = address.target
+    if address.kind == "auto":
+        from umi_cli.transports import hosts
+
+        device = hosts.the_probe(hosts.serial_ports()).path
+    profile = SignOnProfile(
+        v=optical.v,
+        y=optical.y,
+        wakeup=optical.wakeup == "std",
+        switch_delay_ms=optical.switch_delay_ms,
+    )
+    settings = settle(address.options, device, profile, optical.is_for)
+    if device.partition("?")[0].partition(":")[0] == "sim":
+        return OpticalTransport(_sim_port(device), settings, address.text, observer)
+    return open_optical(device, settings, f"opto:{device}", observer)
+
+
+def _sim_port(text: str) -> LinePort:
+    """Return the port of a head on the virtual meter in this process."""
+    from umi_cli.transports.memory import MemoryPort
+
+    address = Address.parse(text)
+    simulation, clock = _simulate(address)
+    port = simulation.new_optical_port(os.urandom(8).hex())
+    return MemoryPort(port, clock=clock, address=text, on_close=simulation.close)
 
 
 def _parse_wait_s(text: str) -> float:
@@ -122,14 +171,9 @@ def _check_wait_s(wait_s: float) -> None:
 
 
 def _open_sim(address: Address) -> Transport:
-    from umi_cli.transports.memory import MemoryTransport, SimulatedClock
-    from umi_cli.virtual.setup import SimOptions, Simulation
+    from umi_cli.transports.memory import MemoryTransport
 
-    options = SimOptions.from_query(address.target, address.options)
-    # A run whose time is given is one that can be run again: its clock moves by itself alone.
-    fixed = options.time_s
-    clock = SimulatedClock(None if fixed is None else float(fixed + EPOCH_UNIX_S))
-    simulation = Simulation(options, clock.utc())
+    simulation, clock = _simulate(address)
     return MemoryTransport(
         # Named anew each time: a command of an earlier run is no late copy of one of this run.
         simulation.new_line(os.urandom(8).hex()),
@@ -137,3 +181,15 @@ def _open_sim(address: Address) -> Transport:
         address=address.text,
         on_close=simulation.close,
     )
+
+
+def _simulate(address: Address) -> "tuple[Simulation, SimulatedClock]":
+    """Return the virtual meter of an address, and the clock that both ends live by."""
+    from umi_cli.transports.memory import SimulatedClock
+    from umi_cli.virtual.setup import SimOptions, Simulation
+
+    options = SimOptions.from_query(address.target, address.options)
+    # A run whose time is given is one that can be run again: its clock moves by itself alone.
+    fixed = options.time_s
+    clock = SimulatedClock(None if fixed is None else float(fixed + EPOCH_UNIX_S))
+    return Simulation(options, clock.utc()), clock

@@ -92,7 +92,7 @@ def serving(desk: Desk, link: Path) -> Iterator[Bench]:
     """Run `umi sim` on TCP and on a pseudo-terminal, and end it as Ctrl-C does."""
     named = {f"--meter-{name}": text for name, text in meter_options(desk).items()}
     words = [word for pair in named.items() for word in pair]
-    process = start_umi("sim", "--tcp", "127.0.0.1:0", "--pty", str(link), *words)
+    process = start_umi("sim", "--tcp", "127.0.0.1:0", "--serial", str(link), *words)
     try:
         tcp, pty = json.loads(process.stdout.readline())["addresses"]
         yield Bench({"sim": sim(desk), "tcp": tcp, "pty": pty}, process.pid)
@@ -318,7 +318,7 @@ def test_the_meters_identity_is_not_our_own(desk: Desk, tmp_path: Path) -> None:
     """`--meter-key` and its like stand beside `--key` and its like, which `sim` does not use."""
     words = ["--key", "nosuch.pem", "--cert", "nosuch.cvc", "--umi-id", OFFICE, "--meter-id", METER]
     given = ["--meter-key", "other.pem", "--meter-cert", "meter.cvc", "--meter-anchor", "root.cvc"]
-    outcome = desk.umi("sim", "--pty", str(tmp_path / "line"), *words, *given)
+    outcome = desk.umi("sim", "--serial", str(tmp_path / "line"), *words, *given)
     assert outcome.exit == 22  # and not before: the meter's certificate is for another key
     assert "the meter's certificate" in outcome.stderr
 

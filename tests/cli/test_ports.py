@@ -24,7 +24,9 @@ def test_ports_as_json() -> None:
 
 def test_ports_for_people_and_as_csv() -> None:
     assert run_umi("ports").exit == 0
-    assert run_umi("ports", "-o", "csv").stdout.startswith("kind,device,detail,serial,stable\n")
+    assert run_umi("ports", "-o", "csv").stdout.startswith(
+        "kind,device,detail,serial,stable path\n"
+    )
 
 
 def test_serial_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,9 +48,10 @@ def test_serial_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         usb="0403:6001",
         product="FT232R",
         serial="A1",
+        probe="FTDI FT232R",
     )
     assert second.device == str(adapters[1])
-    assert (second.stable, second.usb, second.product) == (None, None, None)
+    assert (second.stable, second.usb, second.product, second.probe) == (None,) * 4
 
 
 def test_spi_buses_and_gpio_chips(tmp_path: Path) -> None:

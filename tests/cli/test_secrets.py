@@ -373,7 +373,7 @@ MAKER = "--key {own} --cert {d}/maker.cvc --anchor {root}"
 BY_ROOT = "--key {d}/root.pem --issuer-cert {root} --role service"
 UNLOCK = "--passphrase {d}/pass.key"
 WRONGLY = "--passphrase {d}/wrong-pass.key"
-SIM_HERE = "sim --pty line"
+SIM_HERE = "sim --serial line"
 
 DESK_RUNS: Sequence[tuple[str, int]] = (
     ("key new new.pem", 0),

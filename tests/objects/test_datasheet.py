@@ -41,7 +41,6 @@ BROKEN = {
     "v": (HEAD + '[optical]\nv = "10"\n', 6, "optical.v: '10' is not a digit"),
     "y": (HEAD + '[optical]\nv = "0"\n\ny = 6\n', 8, "optical.y: a text is expected"),
     "wakeup": (HEAD + '[optical]\nwakeup = "x"\n', 6, "optical.wakeup: 'x' is not none or std"),
-    "line": (HEAD + '[optical]\nline_after = "8E1"\n', 6, "optical.line_after: '8E1' is not"),
     "delay": (HEAD + "[optical]\nswitch_delay_ms = -1\n", 6, "switch_delay_ms: -1 is out of range"),
     "optical key": (HEAD + '[optical]\nwake_up = "std"\n', 6, "optical.wake_up: there is no such"),
     "object": (HEAD + "object = 7\n", 5, "object: a list is expected"),

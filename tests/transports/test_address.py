@@ -110,6 +110,47 @@ from umi_cli.transports.address import Address, parse_host_and_port
             ),
         ),
         (
+            "opto:/dev/ttyUSB0?v=0&y=6&wakeup=std&echo=auto&parity=soft",
+            Address(
+                text="opto:/dev/ttyUSB0?v=0&y=6&wakeup=std&echo=auto&parity=soft",
+                kind="opto",
+                target="/dev/ttyUSB0",
+                options={"v": "0", "y": "6", "wakeup": "std", "echo": "auto", "parity": "soft"},
+            ),
+        ),
+        (
+            "opto:/dev/ttyUSB0/2",
+            Address(text="opto:/dev/ttyUSB0/2", kind="opto", target="/dev/ttyUSB0", port=2),
+        ),
+        (
+            "opto:/dev/pts/3",
+            Address(text="opto:/dev/pts/3", kind="opto", target="/dev/pts/3"),
+        ),
+        ("opto:COM3", Address(text="opto:COM3", kind="opto", target="COM3")),
+        (
+            "opto:rfc2217://gateway:4000?ign_set_control&y=7&timeout=3",
+            Address(
+                text="opto:rfc2217://gateway:4000?ign_set_control&y=7&timeout=3",
+                kind="opto",
+                target="rfc2217://gateway:4000?ign_set_control&timeout=3",
+                options={"y": "7"},
+            ),
+        ),
+        (
+            "opto:sim:a.json?opto=echo&y=7",
+            Address(
+                text="opto:sim:a.json?opto=echo&y=7",
+                kind="opto",
+                target="sim:a.json?opto=echo",
+                options={"y": "7"},
+            ),
+        ),
+        ("auto", Address(text="auto", kind="auto")),
+        ("auto:", Address(text="auto:", kind="auto")),
+        ("auto/2", Address(text="auto/2", kind="auto", port=2)),
+        ("auto?y=7", Address(text="auto?y=7", kind="auto", options={"y": "7"})),
+        ("sim?seed=7", Address(text="sim?seed=7", kind="sim", options={"seed": "7"})),
+        (
             "serial:socket://gateway:4000",
             Address(
                 text="serial:socket://gateway:4000",
@@ -180,6 +221,15 @@ def test_blanks_around_an_address_do_not_matter() -> None:
         "serial:/dev/x@000",
         "serial:/dev/x@9600/16",
         "serial:/dev/x@9600?parity=soft",
+        "opto",
+        "opto:",
+        "opto/2",
+        "opto:?y=6",
+        "opto:/dev/ttyUSB0/16",
+        "opto:/dev/ttyUSB0?rate=9600",
+        "auto:/dev/ttyUSB0",
+        "auto/16",
+        "auto?rate=9600",
         "tty:/dev/x",
     ],
 )
@@ -193,15 +243,8 @@ def test_what_is_no_address(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "opto:/dev/ttyUSB0",
-        "opto:/dev/ttyUSB0?v=0&y=6&wakeup=std&echo=auto&parity=soft",
-        "opto:",
-        "opto/2",
         "spi:0.0?int=LINE&rst=LINE&vdd=LINE&hvdd=LINE&hz=1000000",
         "spi:0.0/2",
-        "auto",
-        "auto/2",
-        "auto:",
     ],
 )
 def test_what_comes_later_says_so(text: str) -> None:

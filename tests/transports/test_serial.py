@@ -37,7 +37,7 @@ from umi_cli.errors import (
     PortPermissionError,
 )
 from umi_cli.link.frame import MAX_FRAME_BYTES
-from umi_cli.transports.serial import BITS_PER_BYTE, SerialTransport, open_serial
+from umi_cli.transports.serial import SerialTransport, open_serial
 from umi_cli.types import UmiCode
 
 IDENTITY = b"EISGMv0\x00ELS002531733978"
@@ -57,7 +57,7 @@ def test_a_meter_is_read_and_written(tmp_path: Path) -> None:
 def test_any_rate_opens(tmp_path: Path, baud: int) -> None:
     with served(pty=tmp_path / "meter") as meter, umi_cli.connect(f"{meter.pty}@{baud}") as reader:
         assert reader.read("manufacturer-id").raw == IDENTITY
-        assert reader.transport.byte_time_s == BITS_PER_BYTE / baud
+        assert reader.transport.byte_time_s == 10 / baud
 
 
 def test_the_rate_extends_every_deadline() -> None:

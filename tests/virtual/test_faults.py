@@ -19,7 +19,7 @@ from umi_cli.virtual.faults import (
     Passage,
 )
 
-KINDS = [each.name for each in fields(FaultRates)]
+KINDS = [each.name for each in fields(FaultRates) if each.name != "ber"]
 CHUNK = bytes(range(60))
 RUNS = 2000
 

@@ -594,7 +594,9 @@ def test_sim_serves_until_it_is_told_to_end(
 ) -> None:
     link, state = tmp_path / "meter", tmp_path / "state.json"
     with ended(
-        start_umi("sim", "--tcp", "127.0.0.1:0", "--pty", str(link), "--state", str(state), *form)
+        start_umi(
+            "sim", "--tcp", "127.0.0.1:0", "--serial", str(link), "--state", str(state), *form
+        )
     ) as process:
         line = process.stdout.readline()  # type: ignore[union-attr]
         document = json.loads(line)
@@ -628,7 +630,7 @@ def test_sim_prints_its_address_under_events_as_well() -> None:
 
 
 def test_sim_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path) -> None:
-    args = ("sim", "--pty", str(tmp_path / "meter"), "--state", str(tmp_path / "state.json"))
+    args = ("sim", "--serial", str(tmp_path / "meter"), "--state", str(tmp_path / "state.json"))
     for number in range(2):
         with ended(start_umi(*args)) as process:
             with umi_cli.connect(announced(process), timeout_s=SAFETY_S) as reader:
@@ -665,7 +667,7 @@ def test_sim_calls_a_reader_that_listens() -> None:
         (["--tcp", "x"], 2),
         (["--tcp", "127.0.0.1:0", "--fault", "nosuch:1"], 2),
         (["--tcp", "127.0.0.1:0", "--state", "/nosuch/state.json"], 2),
-        (["--pty", "{file}"], 2),
+        (["--serial", "{file}"], 2),
         (["--tcp", "{busy}"], 11),
         (["--tcp", "192.0.2.254:0"], 10),
         (["--call", "{free}"], 10),

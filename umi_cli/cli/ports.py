@@ -24,7 +24,7 @@ def ports(app: App) -> None:
         "spi": [asdict(bus) for bus in hosts.spi_buses()],
         "gpio": [asdict(chip) for chip in hosts.gpio_chips()],
     }
-    columns = ("kind", "device", "detail", "serial", "stable")
+    columns = ("kind", "device", "detail", "serial", "stable path")
     rows = [_row(kind, record) for kind, records in data.items() for record in records]
     table = Table(columns=columns, rows=rows)
     blocks: Sequence[Table | str] = [table] if rows else ["this host has no ports"]
@@ -33,7 +33,7 @@ def ports(app: App) -> None:
 
 def _row(kind: str, record: dict[str, Any]) -> list[object]:
     detail = {
-        "serial": f"{record.get('usb') or ''} {record.get('product') or ''}".strip(),
+        "serial": " ".join(filter(None, map(record.get, ("usb", "product", "probe")))),
         "spi": record.get("address"),
         "gpio": f"{record.get('label') or ''} {record.get('lines') or ''}".strip(),
     }[kind]

@@ -12,7 +12,8 @@ from umi_cli.errors import InputError
 
 EXAMPLES = """\
 umi sim --tcp 127.0.0.1:0
-umi sim --pty /tmp/meter --state bench.json
+umi sim --pty /tmp/meter --opto baud:19200,echo
+umi sim --serial /tmp/meter --state bench.json
 umi sim --tcp 127.0.0.1:4059 --fault drop:0.05,flip:0.01 --seed 7
 """
 # As in a sim: address. Here they are not called so: click keeps one value for one name, and the
@@ -37,7 +38,19 @@ _IN_ADDRESS = {
     metavar="LINK",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Serve on a pseudo-terminal of that name",
+    help="Serve an optical port on a pseudo-terminal of that name",
+)
+@click.option(
+    "--serial",
+    metavar="LINK",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Serve link frames, without a sign-on, on a pseudo-terminal of that name",
+)
+@click.option(
+    "--opto",
+    metavar="SPEC",
+    help="The optical port: baud:9600, echo, no-wakeup, key, reaction:MS, between commas",
 )
 @click.option("--state", metavar="FILE", default="", help="Remember in a file; else it is new")
 @click.option("--fault", metavar="SPEC", help="KIND:PROBABILITY,... or all:PROBABILITY")
@@ -58,20 +71,23 @@ def sim(
     tcp: tuple[str, ...],
     call: tuple[str, ...],
     pty: tuple[Path, ...],
+    serial: tuple[Path, ...],
     state: str,
     **options: str | None,
 ) -> None:
     """Serve the virtual meter.
 
-    Prints one line of JSON when it serves, with the addresses to reach it at. Ctrl-C ends it.
+    Prints one line of JSON when it serves, with the addresses to reach it at. Ctrl-C ends it;
+    SIGUSR1 presses the meter's key.
     """
+    import signal
     import time
 
     from umi_cli.transports.address import parse_host_and_port
     from umi_cli.virtual.serve import Server
     from umi_cli.virtual.setup import SimOptions, Simulation
 
-    if not tcp + call + pty:
+    if not tcp + call + pty + serial:
         raise InputError(
             "there is nothing to serve on", hint="give --tcp 127.0.0.1:0 or --pty LINK"
         )
@@ -85,8 +101,10 @@ def sim(
     try:
         with Server(simulation) as server:
             addresses = [server.listen(*parse_host_and_port(text)) for text in tcp]
-            addresses += [server.open_terminal(link) for link in pty]
+            addresses += [server.open_optical(link) for link in pty]
+            addresses += [server.open_terminal(link) for link in serial]
             addresses += [server.call(*parse_host_and_port(text)) for text in call]
+            signal.signal(signal.SIGUSR1, lambda *_: server.press_key())
             app.announce("listening", addresses=addresses)
             server.run()
     finally:

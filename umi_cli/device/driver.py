@@ -67,6 +67,7 @@ class LinkDriver:
         self._port = port
         self._observer = observer
         self._replies = 0
+        self._has_fallen_silent = False
 
     def transact(self, packet: bytes, command: Command[Any]) -> bytes:
         """Send a packet and return the one that answers it.
@@ -75,6 +76,8 @@ class LinkDriver:
             InDoubtError: nothing answered it.
             LinkError: the link refused it, and it did not run.
         """
+        if self._has_fallen_silent:
+            self._recover()
         for _ in range(BUSY_TRIES):
             event = self._link_exchange(packet)
             if isinstance(event, ResponseReceived):
@@ -83,7 +86,21 @@ class LinkDriver:
             if not isinstance(event, LinkErrorReceived) or event.number not in _TEMPORARY:
                 break
             self.pause(BUSY_PAUSE_S)
+        self._has_fallen_silent = isinstance(event, ExchangeFailed)
         raise self._failure(event, command)
+
+    def _recover(self) -> None:
+        """Have the transport bring the device back; `InDoubtError` if it does not come."""
+        self.link.reset()
+        try:
+            self._transport.recover()
+        except UmiError as error:
+            lost = LostError(
+                f"the device was lost in the middle, and does not come back: {error}",
+                hint=error.hint,
+            )
+            raise InDoubtError(lost, may_have_run=False) from error
+        self._has_fallen_silent = False
 
     def _link_exchange(self, packet: bytes) -> Event:
         """Run one link exchange to its end; `InDoubtError` if the port was lost."""
@@ -110,7 +127,7 @@ class LinkDriver:
 
     def _silence(self, event: ExchangeFailed) -> UmiError:
         where = self._transport.address
-        if self._replies:
+        if self._replies or self._transport.has_answered:
             return LostError(f"{where} answered before and no longer does: {event.reason}")
         if self.link.frames_received:
             return LinkError(f"{where} answers, but not this command: {event.reason}")

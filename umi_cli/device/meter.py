@@ -153,7 +153,8 @@ class Meter:
             return self._value(part, self._read_raw(part))
         array = self.catalogue.type_of(part)
         element_bytes = array.element.max_bytes if isinstance(array, Array) else array.max_bytes
-        result = read_array(self._read_raw, part, element_bytes, self._chunks.get(part.code))
+        chunk = self._chunks.get(part.code) or self._first_chunk(element_bytes)
+        result = read_array(self._read_raw, part, element_bytes, chunk)
         if result.chunk_elements:
             self._chunks[part.code] = result.chunk_elements
         value = self._value(result.part, result.raw)
@@ -215,6 +216,11 @@ class Meter:
         if write is not None:
             set_write = SetObjectWriteAccess(code=code, roles=write)
             self._change(set_write, lambda: self.access(part).write == write)
+
+    def _first_chunk(self, element_bytes: int) -> int | None:
+        """Return how many elements to ask for at once; None for all, on a line that is quick."""
+        limit_bytes = self.transport.chunk_bytes
+        return None if limit_bytes is None else max(1, limit_bytes // element_bytes)
 
     def _resolve(self, part: str | ObjectPart) -> ObjectPart:
         if isinstance(part, str):

@@ -11,11 +11,10 @@ reported with file, line and key. A complete example::
 
     [optical]                       # optional, as is every key in it
     match = "^ACM"                  # regular expression for XXX and IDENT of the sign-on together
-    v = "0"                         # control characters of the option select
+    v = "0"                         # control characters of the option select; frames are 8N1
     y = "6"
     wakeup = "std"                  # NUL characters first, for a battery meter; or none
     switch_delay_ms = 50            # silence between the option select and the change of rate
-    line_after = "8N1"              # after the switch; or 7E1
 
     [[object]]
     code = "umi.1.7.0.1"

@@ -1,5 +1,6 @@
 """What a datasheet says, as records: objects, members, events, the optical profile."""
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -116,8 +117,10 @@ class OpticalProfile:
     """`none`, or `std` for the NUL characters that wake a battery meter."""
     switch_delay_ms: int = 50
     """Silence between the option select and the change of rate."""
-    line_after: str = "8N1"
-    """Bits, parity and stop bits after the switch."""
+
+    def is_for(self, identity: str) -> bool:
+        """Tell whether the characters are for a meter with that XXX and IDENT, joined."""
+        return re.search(self.match, identity) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,6 @@ _BIT_NAME = re.compile(r"bit\d+", re.ASCII)
 _EVENTS = re.compile(r"events")  # `values = "events"`: the names of the datasheet's events
 _MODE = re.compile(r"[0-9]")
 _WAKEUP = re.compile(r"none|std")
-_LINE = re.compile(r"8N1|7E1")
 EventNames = Mapping[int, str]
 
 
@@ -74,7 +73,6 @@ def parse_optical(table: Table, inherited: OpticalProfile) -> OpticalProfile:
         switch_delay_ms=table.number(
             "switch_delay_ms", low=0, high=MAX_SWITCH_DELAY_MS, default=inherited.switch_delay_ms
         ),
-        line_after=table.matching("line_after", _LINE, "8N1 or 7E1", inherited.line_after),
     )
     table.end()
     return profile

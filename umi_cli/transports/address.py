@@ -7,13 +7,24 @@ from urllib.parse import parse_qsl
 
 from umi_cli.errors import InputError, NoSuchPortError
 
-KINDS = ("sim", "tcp", "tcp-listen", "serial")
-LATER = ("opto", "spi", "auto")
+KINDS = ("sim", "tcp", "tcp-listen", "serial", "opto", "auto")
+LATER = ("spi",)
 _PORT = re.compile(r"(?P<rest>.*)/(?P<port>\d{1,4})", re.ASCII)
 _SERIAL = re.compile(r"(?P<device>.+?)(?:@(?P<baud>\d{1,9})(?:/(?P<port>\d{1,4}))?)?", re.ASCII)
+# Of all devices only a pseudo-terminal's own path ends in a number: /dev/pts/3.
+_OPTO = re.compile(r"(?P<device>.+?)(?:(?<!/pts)/(?P<port>\d{1,4}))?", re.ASCII)
+_BARE = re.compile(r"(?P<kind>sim|auto)(?P<rest>(?:/\d{1,4})?(?:\?.*)?)", re.ASCII)
 _TCP = re.compile(r"(?:(?P<host>[^\[\]:/]+|\[[^\[\]]+\]):)?(?P<number>\d{1,5})", re.ASCII)
 DEFAULT_BAUD = 9600
-_OPTIONS: dict[str, tuple[str, ...]] = {"tcp": (), "tcp-listen": ("wait",), "serial": ()}
+_PROBE_OPTIONS = ("v", "y", "wakeup", "echo", "parity", "baud", "switch-delay", "device")
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "tcp": (),
+    "tcp-listen": ("wait",),
+    "serial": (),
+    "opto": _PROBE_OPTIONS,
+    "auto": _PROBE_OPTIONS,
+}
+_URL_KINDS = ("serial", "opto")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +34,7 @@ class Address:
     text: str
     """As the user wrote it."""
     kind: str
-    """`sim`, `tcp`, `tcp-listen` or `serial`."""
+    """One of `KINDS`."""
     target: str = ""
     """State file, host or serial device; empty where there is none."""
     number: int = 0
@@ -41,24 +52,42 @@ class Address:
             InputError: it has no form that an address has.
             NoSuchPortError: it belongs to a transport that this version does not have.
         """
-        kind, colon, rest = text.strip().partition(":")
-        if _PORT.fullmatch(kind) and not colon:  # sim/2
-            kind, rest = kind.split("/", 1)[0], "/" + kind.split("/", 1)[1]
+        kind, _, rest = text.strip().partition(":")
+        if match := _BARE.fullmatch(text.strip()):  # sim/2, auto?y=7
+            kind, rest = match["kind"], match["rest"]
         if kind in LATER:
             raise NoSuchPortError(f"{kind}: addresses are not in this version of umi")
         if kind not in KINDS:
             raise InputError(
                 f"{text!r} is no address of a device",
-                hint="write sim, tcp:HOST:PORT, tcp-listen:PORT or serial:DEVICE@BAUD",
+                hint="write sim, opto:DEVICE, auto, serial:DEVICE@BAUD, tcp:HOST:PORT or"
+                " tcp-listen:PORT",
             )
-        is_url = kind == "serial" and "://" in rest  # pyserial's: what stands behind ? is its own
-        rest, _, query = (rest, "", "") if is_url else rest.partition("?")
+        rest, query = _split_query(kind, rest)
         options = dict(parse_qsl(query, keep_blank_values=True))
         _check_options(kind, options, text)
         target, number, port = _PARSERS[kind](rest, text)
         if port is not None and not 0 <= port <= 15:
             raise InputError(f"{text!r}: a Host has the ports 1 to 15")
         return cls(text=text, kind=kind, target=target, number=number, port=port, options=options)
+
+
+def _split_query(kind: str, rest: str) -> tuple[str, str]:
+    """Return what stands before and behind `?`.
+
+    In a URL of pyserial, or behind a head on the virtual meter, it may belong there: what is no
+    option of ours stays.
+    """
+    before, _, query = rest.partition("?")
+    is_foreign = "://" in rest or before.partition(":")[0] == "sim"
+    if kind not in _URL_KINDS or not is_foreign:
+        return before, query
+    ours: list[str] = []
+    own: list[str] = []
+    for item in filter(None, query.split("&")):
+        is_ours = item.partition("=")[0] in _OPTIONS[kind]
+        (ours if is_ours else own).append(item)
+    return before + ("?" + "&".join(own) if own else ""), "&".join(ours)
 
 
 def _check_options(kind: str, options: dict[str, str], text: str) -> None:
@@ -113,6 +142,19 @@ def _parse_serial(rest: str, text: str) -> tuple[str, int, int | None]:
     return match["device"], baud, int(match["port"]) if match["port"] else None
 
 
+def _parse_opto(rest: str, text: str) -> tuple[str, int, int | None]:
+    match = _OPTO.fullmatch(rest)
+    if match is None:
+        raise InputError(f"{text!r} names no device", hint="write opto:/dev/ttyUSB0, or auto")
+    return match["device"], 0, int(match["port"]) if match["port"] else None
+
+
+def _parse_auto(rest: str, text: str) -> tuple[str, int, int | None]:
+    if rest and not (match := _PORT.fullmatch(rest)):
+        raise InputError(f"{text!r} names a device", hint="write opto:DEVICE, or auto alone")
+    return "", 0, int(match["port"]) if rest and match else None
+
+
 def _split_port(rest: str) -> tuple[str, int | None]:
     match = _PORT.fullmatch(rest)
     return (match["rest"], int(match["port"])) if match else (rest, None)
@@ -123,4 +165,6 @@ _PARSERS = {
     "tcp": _parse_tcp,
     "tcp-listen": _parse_listen,
     "serial": _parse_serial,
+    "opto": _parse_opto,
+    "auto": _parse_auto,
 }

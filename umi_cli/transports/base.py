@@ -3,6 +3,8 @@
 import time
 from typing import Protocol, Self
 
+from umi_cli.optical.characters import LineSettings
+
 
 class Clock(Protocol):
     """Where the time comes from; the virtual meter in process has one that skips waits."""
@@ -34,6 +36,10 @@ class Transport(Protocol):
     """How long a byte is on the wire, in seconds."""
     idle_gap_s: float
     """A pause of that many seconds ends a frame."""
+    has_answered: bool
+    """The device has answered on this port already: a sign-on has succeeded."""
+    chunk_bytes: int | None
+    """How much of an array to ask for at once, so that a break of the line loses no more."""
 
     @property
     def clock(self) -> Clock:
@@ -59,6 +65,14 @@ class Transport(Protocol):
         """
         ...
 
+    def recover(self) -> None:
+        """Do what brings back a device that has fallen silent, such as to sign on again.
+
+        Raises:
+            UmiError: it does not come back.
+        """
+        ...
+
     def close(self) -> None:
         """Close the port."""
         ...
@@ -66,3 +80,47 @@ class Transport(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
+
+
+class LinePort(Protocol):
+    """A serial line whose settings can change while it is open: what an optical head sits on."""
+
+    @property
+    def clock(self) -> Clock:
+        """Return where the time comes from."""
+        ...
+
+    def set_line(self, settings: LineSettings) -> None:
+        """Change the settings of the open port.
+
+        Raises:
+            SignOnError: the adapter cannot do them.
+            LostError: the port is gone.
+        """
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Send all of the bytes; `LostError` if the port is gone."""
+        ...
+
+    def receive(self, deadline: float) -> bytes:
+        """Return what is there as soon as there is any; nothing at the deadline.
+
+        Raises:
+            LostError: the port is gone.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the port; twice is harmless."""
+        ...
+
+
+class Steady:
+    """What a transport has on which nothing needs to be begun again, and any length is right."""
+
+    has_answered = False
+    chunk_bytes: int | None = None
+
+    def recover(self) -> None:
+        """Do nothing: a RESYNC is all that such a line needs."""

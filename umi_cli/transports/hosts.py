@@ -8,10 +8,26 @@ import os
 import re
 import struct
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from umi_cli.errors import NoSuchPortError
+
+if TYPE_CHECKING:
+    from serial.tools.list_ports_common import ListPortInfo
 
 DEVICES = Path("/dev")
+# choice: no list of UMI probes exists. These are the USB chips that probes are made with; `auto`
+# takes one that is alone, and sends nothing to anything else.
+PROBE_CHIPS = {
+    "0403:6001": "FTDI FT232R",
+    "0403:6015": "FTDI FT-X",
+    "067b:2303": "Prolific PL2303",
+    "10c4:ea60": "Silicon Labs CP210x",
+    "1a86:7523": "WCH CH340",
+}
 _GPIO_GET_CHIPINFO = 0x8044_B401  # linux/gpio.h, _IOR(0xB4, 1, struct gpiochip_info)
 _CHIP_INFO = struct.Struct("=32s32sI")  # name, label, number of lines
 
@@ -30,6 +46,17 @@ class SerialPort:
     """What the adapter calls itself."""
     serial: str | None
     """The adapter's serial number."""
+    probe: str | None
+    """The chip, if optical probes are made with it."""
+
+    @property
+    def path(self) -> str:
+        """Return what to open: the path that stays, where there is one."""
+        return self.stable or self.device
+
+    def __str__(self) -> str:
+        details = " ".join(filter(None, (self.usb, self.product, self.serial)))
+        return f"{self.path} ({details})" if details else self.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +86,42 @@ def serial_ports(devices: Path = DEVICES) -> list[SerialPort]:
     from serial.tools import list_ports
 
     stable = _stable_paths(devices / "serial" / "by-id")
-    return [
-        SerialPort(
-            device=port.device,
-            stable=stable.get(os.path.realpath(port.device)),
-            usb=None if port.vid is None else f"{port.vid:04x}:{port.pid or 0:04x}",
-            product=port.product or _description(port.description),
-            serial=port.serial_number,
+    ports = sorted(list_ports.comports(), key=lambda port: _natural(port.device))
+    return [_serial_port(port, stable.get(os.path.realpath(port.device))) for port in ports]
+
+
+def _serial_port(port: "ListPortInfo", stable: str | None) -> SerialPort:
+    usb = None if port.vid is None else f"{port.vid:04x}:{port.pid or 0:04x}"
+    return SerialPort(
+        device=port.device,
+        stable=stable,
+        usb=usb,
+        product=port.product or _description(port.description),
+        serial=port.serial_number,
+        probe=PROBE_CHIPS.get(usb or ""),
+    )
+
+
+def the_probe(ports: Sequence[SerialPort]) -> SerialPort:
+    """Return the one optical probe that is plugged in; nothing is sent to find it.
+
+    Raises:
+        NoSuchPortError: there is none, or there are several; the sentence lists what is there.
+    """
+    probes = [port for port in ports if port.probe]
+    if len(probes) == 1:
+        return probes[0]
+    if probes:
+        found = ", ".join(map(str, probes))
+        raise NoSuchPortError(
+            f"auto: {len(probes)} adapters could be the probe: {found}",
+            hint="name one: opto:DEVICE",
         )
-        for port in sorted(list_ports.comports(), key=lambda port: _natural(port.device))
-    ]
+    others = ", ".join(map(str, ports)) or "no serial port at all"
+    raise NoSuchPortError(
+        f"auto: no optical probe is plugged in; this host has {others}",
+        hint="plug it in, or name the port of a probe that umi does not know: opto:DEVICE",
+    )
 
 
 def _description(text: str | None) -> str | None:

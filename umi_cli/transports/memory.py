@@ -9,6 +9,8 @@ from typing import Protocol, Self
 
 from umi_cli.errors import LostError
 from umi_cli.link.stream import DEFAULT_IDLE_GAP_S
+from umi_cli.optical.characters import LineSettings
+from umi_cli.transports.base import Steady
 
 
 class Line(Protocol):
@@ -63,7 +65,7 @@ class SimulatedClock:
         self._skipped_s += max(0.0, moment - self.monotonic())
 
 
-class MemoryTransport:
+class MemoryTransport(Steady):
     """A port to a line in this process.
 
     Args:
@@ -125,3 +127,30 @@ class MemoryTransport:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class SettableLine(Line, Protocol):
+    """A line whose other end hears what the reader's port is set to."""
+
+    settings: LineSettings
+
+
+class MemoryPort(MemoryTransport):
+    """A serial port to an optical line in this process; arguments as of `MemoryTransport`."""
+
+    def __init__(
+        self,
+        line: SettableLine,
+        *,
+        clock: SimulatedClock | None = None,
+        address: str = "sim",
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(line, clock=clock, address=address, on_close=on_close)
+        self._settable = line
+
+    def set_line(self, settings: LineSettings) -> None:
+        """Change the settings of the port."""
+        self._check_line()
+        self._line.on_timer(self.clock.monotonic(), self.clock.utc())
+        self._settable.settings = settings

@@ -1,4 +1,4 @@
-"""Link frames straight on a serial port, or on anything that pyserial opens by URL."""
+"""Serial ports by path or pyserial URL, and link frames straight on one."""
 
 import contextlib
 import errno
@@ -12,32 +12,61 @@ from umi_cli.errors import (
     NoSuchPortError,
     PortBusyError,
     PortPermissionError,
+    SignOnError,
     UmiError,
 )
 from umi_cli.link.stream import DEFAULT_IDLE_GAP_S
-from umi_cli.transports.base import Clock, SystemClock
+from umi_cli.optical.characters import LineSettings
+from umi_cli.transports.base import Clock, Steady, SystemClock
 
-BITS_PER_BYTE = 10  # 8N1: start, eight, stop
 POLL_S = 0.02  # a read ends after that long; to set it anew would configure the port anew
+try:
+    from termios import error as TermiosError
+except ImportError:  # no POSIX
+    TermiosError = OSError  # type: ignore[misc, assignment]
+_REFUSED = (ValueError, OSError, TermiosError)
 
 
-class SerialTransport:
-    """A port on an open pyserial object, which it closes.
+class SerialPort:
+    """An open pyserial object, which it closes.
 
     Args:
         port: the pyserial object.
         address: what the user called it.
     """
 
-    timeout_s = 2.0
-    idle_gap_s = DEFAULT_IDLE_GAP_S
-
     def __init__(self, port: Any, address: str) -> None:
         self.address = address
         self.clock: Clock = SystemClock()
-        self.byte_time_s = BITS_PER_BYTE / port.baudrate
         self._port = port
         self._port.timeout = POLL_S
+
+    def set_line(self, settings: LineSettings) -> None:
+        """Change the settings of the open port, and make sure that the adapter took them.
+
+        Raises:
+            SignOnError: it did not.
+            LostError: the port is gone.
+        """
+        wanted = {
+            "baudrate": settings.baud,
+            "bytesize": settings.bits,
+            "parity": settings.parity,
+        }
+        try:
+            self._port.apply_settings(wanted)
+            taken_baud = _actual_baud(self._port)
+        except _REFUSED as error:
+            if _is_gone(error):
+                raise LostError(f"{self.address} is gone: {error}") from error
+            raise _refused(self.address, settings, str(error)) from error
+        if taken_baud not in (None, settings.baud):
+            raise _refused(self.address, settings, f"it went to {taken_baud} baud")
+
+    def lower_latency(self) -> None:
+        """Have the driver hand over each byte at once, where it can be told to (FTDI: 16 ms)."""
+        with contextlib.suppress(AttributeError, NotImplementedError, *_REFUSED):
+            self._port.set_low_latency_mode(True)
 
     def send(self, data: bytes) -> None:
         """Send all of the bytes; `LostError` if the port is gone."""
@@ -64,6 +93,22 @@ class SerialTransport:
         """Close the port."""
         self._port.close()
 
+
+class SerialTransport(SerialPort, Steady):
+    """Link frames straight on a serial port.
+
+    Args:
+        port: the pyserial object.
+        address: what the user called it.
+    """
+
+    timeout_s = 2.0
+    idle_gap_s = DEFAULT_IDLE_GAP_S
+
+    def __init__(self, port: Any, address: str) -> None:
+        super().__init__(port, address)
+        self.byte_time_s = LineSettings(baud=port.baudrate).character_s
+
     def __enter__(self) -> Self:
         return self
 
@@ -72,6 +117,11 @@ class SerialTransport:
 
 
 def open_serial(device: str, baud: int, address: str) -> SerialTransport:
+    """Open a serial port for link frames; raises as `open_port` does."""
+    return SerialTransport(open_port(device, baud, address), address)
+
+
+def open_port(device: str, baud: int, address: str) -> Any:
     """Open a serial port by path or pyserial URL, for us alone.
 
     Raises:
@@ -81,10 +131,35 @@ def open_serial(device: str, baud: int, address: str) -> SerialTransport:
     """
     options: dict[str, Any] = {} if "://" in device else {"exclusive": True}
     try:
-        port = serial.serial_for_url(device, baudrate=baud, **options)
+        return serial.serial_for_url(device, baudrate=baud, **options)
     except (OSError, ValueError, KeyError) as error:  # KeyError: an option of a URL
         raise _open_error(device, baud, address, error) from error
-    return SerialTransport(port, address)
+
+
+def _actual_baud(port: Any) -> int | None:
+    """Return the rate that the driver reports; None where it cannot be asked, or has no name."""
+    try:
+        import termios
+
+        speeds = {
+            getattr(termios, f"B{baud}"): baud
+            for baud in (300, 600, 1200, 2400, 4800, 9600, 19_200)
+        }
+        return speeds.get(termios.tcgetattr(port.fileno())[5])
+    except (ImportError, AttributeError, serial.SerialException, OSError, ValueError):
+        return None  # a URL has no descriptor
+
+
+def _is_gone(error: Exception) -> bool:
+    number = error.args[0] if error.args else None
+    return number in (errno.EIO, errno.ENODEV, errno.ENXIO, errno.EBADF)
+
+
+def _refused(address: str, settings: LineSettings, reason: str) -> SignOnError:
+    hint = "take another adapter, or stay at 300 baud: opto:DEVICE?baud=300"
+    if settings.parity != "N":
+        hint = "leave the parity to umi: parity=soft, the default"
+    return SignOnError(f"{address}: the adapter refuses {settings} ({reason})", hint=hint)
 
 
 def _open_error(device: str, baud: int, address: str, error: Exception) -> UmiError:

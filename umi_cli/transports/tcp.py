@@ -13,14 +13,14 @@ from umi_cli.errors import (
     PortPermissionError,
 )
 from umi_cli.link.stream import DEFAULT_IDLE_GAP_S
-from umi_cli.transports.base import Clock, SystemClock
+from umi_cli.transports.base import Clock, Steady, SystemClock
 
 CONNECT_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 60.0  # how long we wait for a meter to call
 CHUNK_BYTES = 65_536
 
 
-class TcpTransport:
+class TcpTransport(Steady):
     """A port on a connected socket, which it closes.
 
     Args:

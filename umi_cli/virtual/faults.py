@@ -4,8 +4,10 @@ A chunk is what one side sent at once: a frame. Each fault has its own probabili
 direction; several may strike one chunk.
 """
 
+import math
 import random
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import Enum
 
@@ -13,6 +15,7 @@ from umi_cli.errors import InputError
 
 DELAY_S = (0.01, 3.0)  # up to longer than a client waits: some answers come too late
 OFF_S = (0.05, 4.0)  # how long the power stays away
+LIFTED_S = (0.05, 20.0)  # how long the probe is off the port, or the line interrupted
 MAX_FLIPPED_BITS = 3
 MAX_NOISE_BYTES = 40
 
@@ -22,6 +25,7 @@ class Cut(Enum):
 
     HANG_UP = "hangup"
     POWER = "power"
+    LIFT = "lift"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,10 @@ class FaultRates:
     """The connection ends."""
     power: float = 0.0
     """The meter loses power, and comes back after a while."""
+    lift: float = 0.0
+    """The probe is lifted, or the line interrupted: for a while nothing passes either way."""
+    ber: float = 0.0
+    """Each bit is turned over with this probability; not one of `all`."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -58,6 +66,7 @@ class FaultRates:
             InputError: a kind is unknown, or a probability is none.
         """
         names = [field.name for field in fields(cls)]
+        all_names = [name for name in names if name != "ber"]  # whose number is per bit
         rates: dict[str, float] = {}
         for item in text.split(","):
             name, _, number = item.strip().partition(":")
@@ -71,7 +80,7 @@ class FaultRates:
                     f"{item!r} is no fault",
                     hint=f"write KIND:PROBABILITY between commas, of {', '.join(names)} or all",
                 )
-            rates |= dict.fromkeys(names, rate) if name == "all" else {name: rate}
+            rates |= dict.fromkeys(all_names, rate) if name == "all" else {name: rate}
         return cls(**rates)
 
 
@@ -101,6 +110,10 @@ class FaultInjector:
         """Return how long the power stays away this time, in seconds."""
         return self._chance.uniform(*OFF_S)
 
+    def lifted_s(self) -> float:
+        """Return how long the line stays interrupted this time, in seconds."""
+        return self._chance.uniform(*LIFTED_S)
+
     def pass_through(self, chunk: bytes) -> Passage:
         """Return what becomes of a chunk."""
         for cut in Cut:
@@ -116,7 +129,10 @@ class FaultInjector:
         return Passage(pieces=pieces)
 
     def _strikes(self, kind: str) -> bool:
-        strikes = bool(self._chance.random() < getattr(self._rates, kind))
+        rate = getattr(self._rates, kind)
+        if not rate:  # no chance is drawn: a kind that is off changes nothing of the others
+            return False
+        strikes = bool(self._chance.random() < rate)
         self.counts[kind] += strikes
         return strikes
 
@@ -128,9 +144,24 @@ class FaultInjector:
         if self._strikes("flip"):
             for _ in range(self._chance.randint(1, MAX_FLIPPED_BITS)):
                 data[self._chance.randrange(len(data))] ^= 1 << self._chance.randrange(8)
+        for bit in self._wrong_bits(8 * len(data)):
+            data[bit // 8] ^= 1 << bit % 8
         if self._strikes("truncate"):
             del data[self._chance.randrange(len(data)) :]
         if self._strikes("noise"):
             place = self._chance.randint(0, len(data))
             data[place:place] = self._chance.randbytes(self._chance.randint(1, MAX_NOISE_BYTES))
         return bytes(data)
+
+    def _wrong_bits(self, bits: int) -> Iterator[int]:
+        """Yield which bits the bit error rate strikes, leaping from one to the next."""
+        if not (rate := self._rates.ber):
+            return
+        bit = -1
+        while True:
+            luck = 1 - self._chance.random()  # above 0
+            bit += 1 + (int(math.log(luck) / math.log1p(-rate)) if rate < 1 else 0)
+            if bit >= bits:
+                return
+            self.counts["ber"] += 1
+            yield bit

@@ -34,13 +34,21 @@ class MeterLine:
         meter: what is at the end of it; it may have many lines.
         name: unique among the meter's lines.
         faults: what the line does to the bytes; nothing if None.
+        byte_time_s: how long a byte is on the wire, which extends the meter's own timeouts.
     """
 
-    def __init__(self, meter: VirtualMeter, name: str, faults: FaultInjector | None = None) -> None:
+    def __init__(
+        self,
+        meter: VirtualMeter,
+        name: str,
+        faults: FaultInjector | None = None,
+        byte_time_s: float = 0.0,
+    ) -> None:
         self.is_hung_up = False
         self._meter = meter
         self._faults = faults or FaultInjector(FaultRates(), 0)
         self._power_losses = meter.power_losses
+        self._interrupted_until = 0.0
         self._in_transit: list[tuple[float, int, _Delivery, bytes]] = []
         self._order = count()
         self._outbox: list[bytes] = []
@@ -48,7 +56,7 @@ class MeterLine:
         self._transaction = 0
         self._peer = meter.new_peer(name)
         self._link = LinkConnection(
-            LinkSettings(accepts_commands=True),
+            LinkSettings(accepts_commands=True, byte_time_s=byte_time_s),
             LinkAddresses(own=HOST_ADDRESS, peer=READER_ADDRESS),
         )
         meter.memory.events.subscribers.append(self._on_event)
@@ -71,7 +79,7 @@ class MeterLine:
         """Do what is due at `now` (monotonic seconds; `utc` is the host's Unix time)."""
         self._meter.advance(now, utc)
         if self._power_losses != self._meter.power_losses:
-            self._start_over()
+            self.start_over()
         while self._in_transit and self._in_transit[0][0] <= now:
             at, _, deliver, data = heapq.heappop(self._in_transit)
             deliver(data, at)
@@ -90,12 +98,17 @@ class MeterLine:
         self._meter.forget(self._peer)
 
     def _send_through(self, data: bytes, deliver: _Delivery, now: float) -> None:
+        if now < self._interrupted_until:
+            return
         passage = self._faults.pass_through(data)
         if passage.cut is Cut.HANG_UP:
             self.is_hung_up = True
+        elif passage.cut is Cut.LIFT:
+            self._interrupted_until = now + self._faults.lifted_s()
+            self._in_transit.clear()
         elif passage.cut is Cut.POWER:
             self._meter.lose_power(now + self._faults.off_s())
-            self._start_over()
+            self.start_over()
         for delay_s, piece in passage.pieces:
             if delay_s:
                 entry = (now + delay_s, next(self._order), deliver, piece)
@@ -153,8 +166,8 @@ class MeterLine:
         envelope = Envelope(source=self._meter.memory.umi_id, destination=UNKNOWN_DEVICE)
         return envelope.encode() + message.encode()
 
-    def _start_over(self) -> None:
-        """Begin anew after a power cut: whatever was under way is gone."""
+    def start_over(self) -> None:
+        """Begin anew, as after a power cut: whatever was under way is gone."""
         self._power_losses = self._meter.power_losses
         self._peer = self._meter.new_peer(self._peer.line)
         self._publish_queue.clear()

@@ -8,6 +8,7 @@ import errno
 import os
 import selectors
 import socket
+import termios
 import time
 import tty
 from collections.abc import Callable
@@ -16,18 +17,24 @@ from pathlib import Path
 from typing import Any, Self
 
 from umi_cli.errors import InputError, NoSuchPortError, PortBusyError, PortPermissionError, UmiError
+from umi_cli.optical.characters import SIGN_ON_SETTINGS, LineSettings
+from umi_cli.optical.messages import RATES
 from umi_cli.virtual.line import MeterLine
+from umi_cli.virtual.optical_port import OpticalPort
 from umi_cli.virtual.setup import Simulation
 
 CHUNK_BYTES = 65_536
 MAX_UNSENT_BYTES = 1 << 20  # a reader that takes nothing is hung up on
 BACKLOG = 512
+OTHER_BAUD = 115_200  # stands for every rate that EN 62056-21 does not have
 
 
 class _Channel:
     """A line and the file descriptor it is served on."""
 
-    def __init__(self, line: MeterLine, port: socket.socket | int, address: str) -> None:
+    def __init__(
+        self, line: MeterLine | OpticalPort, port: socket.socket | int, address: str
+    ) -> None:
         self.line = line
         self.port = port
         self.address = address
@@ -59,12 +66,32 @@ class _Channel:
                 )
                 del self.unsent[:sent]
 
+    def look_at_reader(self) -> None:
+        """Have an optical line know what the reader's end of the terminal is set to."""
+        if isinstance(self.line, OpticalPort) and isinstance(self.port, int):
+            self.line.settings = terminal_settings(self.port)
+
     def close(self) -> None:
         self.line.close()
         if isinstance(self.port, int):
             os.close(self.port)
         else:
             self.port.close()
+
+
+_SPEEDS = {getattr(termios, f"B{baud}"): baud for baud in RATES.values()}
+
+
+def terminal_settings(master: int) -> LineSettings:
+    """Return what the other end of a pseudo-terminal is set to; other rates than
+    EN 62056-21's are one that the meter cannot hear.
+
+    Linux keeps every pseudo-terminal at 8N1, and tcsetattr reports 7E1 as refused (EINVAL). Nothing
+    is lost by that: a 7E1 character is an 8N1 character with its parity in bit 7, which a reader
+    makes in software.
+    """
+    attributes = termios.tcgetattr(master)
+    return LineSettings(baud=_SPEEDS.get(attributes[5], OTHER_BAUD))
 
 
 class Server:
@@ -130,17 +157,35 @@ class Server:
         return _address(host, port)
 
     def open_terminal(self, link: Path) -> str:
-        """Serve on a pseudo-terminal, found under the name `link`; return the address.
+        """Serve link frames on a pseudo-terminal, found under the name `link`; return the address.
 
         Raises:
             InputError: the name is taken by a file, or cannot be made.
         """
+        self._open_terminal(link, self._new_line())
+        return f"serial:{link}"
+
+    def open_optical(self, link: Path) -> str:
+        """Serve an optical port on a pseudo-terminal; as `open_terminal`."""
+        self._names += 1
+        port = self._simulation.new_optical_port(f"line {self._names}")
+        port.settings = SIGN_ON_SETTINGS
+        self._open_terminal(link, port)
+        return f"opto:{link}"
+
+    def press_key(self) -> None:
+        """Press the meter's key, which opens its optical ports for a minute."""
+        for channel in self._channels:
+            if isinstance(channel.line, OpticalPort):
+                channel.line.press_key(time.monotonic())
+
+    def _open_terminal(self, link: Path, line: MeterLine | OpticalPort) -> None:
         master, slave = os.openpty()
         tty.setraw(slave)  # it stays open: a reader may come and go
         self._slaves.append(slave)
         name = os.ttyname(slave)
         os.set_blocking(master, False)
-        self._add(_Channel(self._new_line(), master, str(link)), master)
+        self._add(_Channel(line, master, str(link)), master)
         try:
             if link.is_symlink() and link.readlink().parent == Path(name).parent:
                 link.unlink()  # left behind by a run that was killed
@@ -148,7 +193,6 @@ class Server:
         except OSError as error:
             raise InputError(f"cannot make the link {link}: {error.strerror}") from error
         self._links[link] = name
-        return f"serial:{link}"
 
     def run(self) -> None:
         """Serve until `stop` is called."""
@@ -237,6 +281,7 @@ class Server:
     def _tend(self, channel: _Channel, act: Callable[[float, float], None]) -> None:
         """Let a line do something, and send what comes of it."""
         line = channel.line
+        channel.look_at_reader()
         act(time.monotonic(), time.time())
         channel.unsent += b"".join(line.data_to_send())
         (self._timed.discard if line.deadline is None else self._timed.add)(channel)

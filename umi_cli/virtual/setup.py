@@ -8,12 +8,15 @@ from typing import Any
 
 from umi_cli.application.packet import MAX_PACKET_BYTES
 from umi_cli.errors import InputError, UmiError
+from umi_cli.optical.characters import LineSettings
 from umi_cli.types import EPOCH_UNIX_S, Role, UmiCode, UmiId, parse_datetime
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID, new_memory
 from umi_cli.virtual.device import MeterSettings, VirtualMeter
 from umi_cli.virtual.faults import FaultInjector, FaultRates
 from umi_cli.virtual.line import MeterLine
 from umi_cli.virtual.memory import Memory, load_memory
+from umi_cli.virtual.optical_port import OpticalPort
+from umi_cli.virtual.optical_sign_on import OpticalCharacter
 from umi_cli.virtual.state import StateFile
 
 DEFAULT_DATASHEET = "ei4"
@@ -43,6 +46,8 @@ class SimOptions:
     anchor: Path | None = None
     role_keys: Mapping[Role, Path] = field(default_factory=dict)
     """Files to take its identity from, on the bench (see `identity`)."""
+    optical: OpticalCharacter = field(default_factory=OpticalCharacter)
+    """How its optical port behaves, where it is served on one."""
 
     @classmethod
     def from_query(cls, state: str, query: Mapping[str, str]) -> "SimOptions":
@@ -97,10 +102,20 @@ class Simulation:
 
     def new_line(self, name: str) -> MeterLine:
         """Return a new line to the meter, with the faults that the user asked for."""
+        return MeterLine(self.meter, name, self._new_injector())
+
+    def new_optical_port(self, name: str) -> OpticalPort:
+        """Return a new optical port of the meter, with the faults that the user asked for."""
+        character = self._options.optical
+        byte_time_s = LineSettings(baud=character.baud).character_s
+        line = MeterLine(self.meter, name, byte_time_s=byte_time_s)
+        return OpticalPort(self.meter, line, character, self._new_injector())
+
+    def _new_injector(self) -> FaultInjector:
         # Each line has its own chance, so that others do not change what happens on it.
         injector = FaultInjector(self._options.faults, self._options.seed + len(self.injectors))
         self.injectors.append(injector)
-        return MeterLine(self.meter, name, injector)
+        return injector
 
     @property
     def summary(self) -> str:
@@ -184,6 +199,7 @@ _PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "defer": ("defer_ms", parse_defer),
     "max-packet": ("max_packet_bytes", parse_number("max-packet", MIN_PACKET_BYTES, 65_536)),
     "umi-id": ("umi_id", UmiId.parse),
+    "opto": ("optical", OpticalCharacter.parse),
     "key": ("key", Path),
     "cert": ("cert", Path),
     "anchor": ("anchor", Path),

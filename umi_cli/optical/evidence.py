@@ -1,0 +1,140 @@
+"""Why did nobody answer? What was heard while signing on, and the sentence that explains it.
+
+Protocol 8; EN 62056-21. Each finding has its own sentence, and says what to do next.
+"""
+
+from dataclasses import dataclass, field
+
+from umi_cli.errors import NoAnswerError, SignOnError, UmiError
+from umi_cli.optical.characters import count_bad_parity, without_parity
+from umi_cli.optical.messages import NAK, Identification
+
+MIN_CHARACTERS = 4  # fewer prove nothing about a line
+EVERYWHERE = 0.9  # the share of bad parity that noise does not reach: it spoils half
+_STX = 0x02
+_HDLC_FLAG = b"\x7e"
+_READOUT_CHARACTERS = 6  # that many printable ones behind STX are no chance
+_CONSTANT = ({0x00}, {0xFF})
+
+_HEAD = (
+    "check that the head sits on the port, the right way up (mostly cable down); press the meter's"
+    " key, for its port may open for one minute only; a battery meter wants wakeup=std"
+)
+_SESSION_OPEN = "wait 60 s, or lift the head, so that the meter ends the session; then try again"
+
+
+@dataclass(slots=True, kw_only=True)
+class Evidence:
+    """What was heard, over all attempts."""
+
+    identification: Identification | None = None
+    """The last one."""
+    heard: bytes = b""
+    """What else came at 300 baud before any option select, with parity in bit 7."""
+    answered: bytes = b""
+    """What came after an option select, at whatever rate."""
+    select: str = ""
+    """The option select that was sent last, `V/Y = 0/6`."""
+    delays_ms: list[int] = field(default_factory=list)
+    """The switch delays that were tried."""
+
+
+def diagnose(evidence: Evidence, *, has_echo: bool) -> UmiError:
+    """Return what a failed sign-on is told as.
+
+    Args:
+        evidence: what was heard.
+        has_echo: the head sent back what it was given.
+    """
+    if evidence.identification is None:
+        return _unidentified(evidence.heard, has_echo=has_echo)
+    return _unswitched(evidence, evidence.identification)
+
+
+def _unidentified(heard: bytes, *, has_echo: bool) -> UmiError:
+    if not heard and has_echo:
+        return NoAnswerError(
+            "the head works, for it echoes, and the meter is silent: nothing but our own echo came",
+            hint=f"{_HEAD}; give echo=on if the head always echoes",
+        )
+    if not heard:
+        return NoAnswerError("nothing came back at all, not even an echo", hint=_HEAD)
+    if set(heard) in _CONSTANT and len(heard) >= MIN_CHARACTERS:
+        return SignOnError(
+            "only a constant level came: the head is upside down, or its adapter inverts the line",
+            hint="turn the head round (mostly cable down), and keep bright light off it",
+        )
+    if heard.count(_HDLC_FLAG) >= 2:
+        return _hdlc("the meter sends HDLC frames")
+    bad = count_bad_parity(heard) / len(heard)
+    if len(heard) >= MIN_CHARACTERS and bad >= EVERYWHERE:
+        return SignOnError(
+            f"the parity is wrong everywhere, in {bad:.0%} of {len(heard)} characters",
+            hint="the head is upside down, or the meter signs on at another rate than 300 baud 7E1;"
+            " an adapter that changes bit 7 wants parity=hard",
+        )
+    if is_readout(heard):
+        return _readout("the meter sends an ASCII readout unasked")
+    return SignOnError(
+        f"garbage came at 300 baud ({heard[:16].hex(' ')}{' …' if len(heard) > 16 else ''})",
+        hint=f"a session may still be open at another rate: {_SESSION_OPEN}",
+    )
+
+
+def _unswitched(evidence: Evidence, meter: Identification) -> UmiError:
+    answered = evidence.answered
+    if is_readout(answered):
+        return _readout(f"{meter} answered the option select with an ASCII readout")
+    if is_nak(answered):
+        return SignOnError(
+            f"{meter} refused the option select {evidence.select} with NAK",
+            hint="give the meter's own characters, such as opto:DEVICE?v=0&y=7",
+        )
+    if answered.count(_HDLC_FLAG) >= 2 or (meter.offers_hdlc and not answered):
+        return _hdlc(f"{meter} offers HDLC and did not take {evidence.select}")
+    delays = ", ".join(map(str, evidence.delays_ms))
+    if not answered:
+        return SignOnError(
+            f"{meter} identified itself, and was silent after the option select {evidence.select}"
+            f" (switch delays of {delays} ms were tried)",
+            hint="the change of rate was missed: try switch-delay=150, or baud=300 to stay at"
+            " 300 baud; or the meter wants another Y: y=7",
+        )
+    return SignOnError(
+        f"{meter} identified itself, and what it sent after the option select {evidence.select}"
+        f" holds no UMI frame ({len(answered)} bytes)",
+        hint="the line is noisy, or the change of rate was missed: try switch-delay=150, or"
+        " baud=300",
+    )
+
+
+def _readout(what: str) -> SignOnError:
+    return SignOnError(
+        f"{what}: it does not know the characters that switch to UMI",
+        hint="this may be no UMI meter; if it is, give its own characters: opto:DEVICE?v=0&y=7",
+    )
+
+
+def _hdlc(what: str) -> SignOnError:
+    return SignOnError(
+        f"{what}: it speaks HDLC (DLMS), not UMI",
+        hint="this is no UMI meter, or its UMI wants other characters: opto:DEVICE?v=0&y=7",
+    )
+
+
+def is_readout(data: bytes) -> bool:
+    """Tell whether STX and readable characters with even parity stand in what was heard."""
+    at = data.find(_STX | 0x80)
+    while at >= 0:
+        behind = data[at + 1 : at + 1 + _READOUT_CHARACTERS]
+        text = without_parity(behind)
+        is_text = text.isascii() and text.decode("ascii").isprintable()
+        if len(behind) == _READOUT_CHARACTERS and is_text and not count_bad_parity(behind):
+            return True
+        at = data.find(_STX | 0x80, at + 1)
+    return False
+
+
+def is_nak(data: bytes) -> bool:
+    """Tell whether a NAK is all that came."""
+    return without_parity(data) == NAK
