@@ -309,5 +309,5 @@ def test_a_meter_behind_a_terminal_server() -> None:
             for _ in range(20):
                 assert reader.read("manufacturer-id").raw == IDENTITY
             assert reader.read("profile-table[0:47]").part.suffix == "[0:47]"
-            assert reader.transport.byte_time_s == BITS_PER_BYTE / 19_200
+            assert reader.transport.byte_time_s == 10 / 19_200
         assert server.settings == once, "the port is configured when it is opened, and not again"
