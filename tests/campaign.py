@@ -1,6 +1,10 @@
 """Seeded runs of a read-modify-write script over a line that does everything a line can do wrong.
 
     python -m tests.campaign --runs 10000 --faults all:0.05 --scheme 2
+    python -m tests.campaign --line optical --faults ber:1e-4,drop:0.05,lift:0.01
+
+The optical line signs on first, at each of its rates in turn, with and without an echo; its time is
+that of the characters on it.
 
 What must hold in every run, whatever the line does:
 
@@ -36,20 +40,27 @@ from umi_cli.device.protection2 import Scheme2
 from umi_cli.device.session import Session
 from umi_cli.errors import OutcomeUnknownError, UmiError
 from umi_cli.objects.catalogue import Catalogue
+from umi_cli.optical.sign_on import SignOnProfile
 from umi_cli.transports.base import Transport
-from umi_cli.transports.memory import MemoryTransport, SimulatedClock
+from umi_cli.transports.memory import MemoryPort, MemoryTransport, SimulatedClock
+from umi_cli.transports.optical import OpticalSettings, OpticalTransport
 from umi_cli.types import Role, UmiCode, UmiId, parse_datetime
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID
 from umi_cli.virtual.faults import FaultRates
 from umi_cli.virtual.memory import Memory
+from umi_cli.virtual.optical_sign_on import OpticalCharacter
 from umi_cli.virtual.setup import SimOptions, Simulation
 
 START = "2026-11-22T10:00:00Z"
 START_UNIX_S = 1_795_341_600.0
 COUNTER = UmiCode.parse("umi.255.0.0.65")
 STEPS = 6
-STEP_BOUND_S = 300.0  # four tries, each of a RESYNC and a few frames, each frame three times 1 s
-DOCUMENTED = {10, 14, 15, 17, 20, 21, 23, 24, 30, 31, 33}
+STEP_BOUND_S = {
+    "memory": 300.0,  # four tries, each of a RESYNC and a few frames, each frame three times 1 s
+    "optical": 1500.0,  # and four sign-ons, each of up to four tries; at 300 baud a frame takes 9 s
+}
+DOCUMENTED = {10, 14, 15, 16, 17, 20, 21, 23, 24, 30, 31, 33}
+OPTICAL_RATES = (300, 2400, 9600, 19_200)
 
 OWN_ID = UmiId(0x0023_7EFE_0000_0009)
 METER_KEY, OWN_KEY = DEVICE_KEY, MIDDLE_KEY
@@ -140,9 +151,21 @@ class Run:
     """One run of the script."""
 
     def __init__(
-        self, seed: int, rates: FaultRates, outcome: Outcome, catalogue: Catalogue, scheme: int
+        self,
+        seed: int,
+        rates: FaultRates,
+        outcome: Outcome,
+        catalogue: Catalogue,
+        scheme: int,
+        line: str = "memory",
     ) -> None:
-        options = SimOptions(faults=rates, seed=seed, time_s=parse_datetime(START))
+        spec = f"baud:{OPTICAL_RATES[seed % 4]}" + (",echo" if seed % 3 == 0 else "")
+        options = SimOptions(
+            faults=rates,
+            seed=seed,
+            time_s=parse_datetime(START),
+            optical=OpticalCharacter.parse(spec),
+        )
         clock = SimulatedClock(START_UNIX_S)
         self.seed = seed
         self.outcome = outcome
@@ -151,19 +174,41 @@ class Run:
         self.executed: Counter[int] = Counter()
         self.simulation.meter.memory.store.on_write("counter", self._on_write)
         self.clock = clock
-        transport = MemoryTransport(self.simulation.new_line("line"), clock=clock)
-        self.meter = Meter(transport, session_under(scheme, transport), catalogue)
+        self.catalogue = catalogue
+        self.scheme = scheme
+        self.line = line
 
     def play(self) -> None:
-        with self.meter:
-            for step in range(STEPS):
-                began = self.clock.monotonic()
-                result = self._step(step)
-                self.outcome.steps[result] += 1
-                if self.clock.monotonic() - began > STEP_BOUND_S:
-                    self._violation(f"step {step} took {self.clock.monotonic() - began:.0f} s")
-                if result == "lost for good":
-                    break
+        try:
+            with self._open() as self.meter:
+                self._play_steps()
+        except UmiError as error:
+            self.outcome.steps[self._told(error)] += 1
+        if (took_s := self.clock.monotonic()) > STEPS * STEP_BOUND_S[self.line]:
+            self._violation(f"the run took {took_s:.0f} s")
+        self._judge()
+
+    def _open(self) -> Meter:
+        transport: Transport
+        if self.line == "optical":
+            port = MemoryPort(self.simulation.new_optical_port("line"), clock=self.clock)
+            settings = OpticalSettings(profile=SignOnProfile(wakeup=True))
+            transport = OpticalTransport(port, settings, "optical")
+        else:
+            transport = MemoryTransport(self.simulation.new_line("line"), clock=self.clock)
+        return Meter(transport, session_under(self.scheme, transport), self.catalogue)
+
+    def _play_steps(self) -> None:
+        for step in range(STEPS):
+            began = self.clock.monotonic()
+            result = self._step(step)
+            self.outcome.steps[result] += 1
+            if self.clock.monotonic() - began > STEP_BOUND_S[self.line]:
+                self._violation(f"step {step} took {self.clock.monotonic() - began:.0f} s")
+            if result == "lost for good":
+                break
+
+    def _judge(self) -> None:
         for value, count in self.executed.items():
             if count > 1:
                 self._violation(f"the write of {value} was executed {count} times")
@@ -180,11 +225,14 @@ class Run:
             self._write(target)
             self._read_profile()
         except UmiError as error:
-            if error.exit_code not in DOCUMENTED:
-                self._violation(f"undocumented exit code {error.exit_code}: {error}")
-            self.outcome.errors[f"{error.exit_code} {error}"[:100]] += 1
-            return "lost for good" if "hung up" in str(error) else f"exit {error.exit_code}"
+            return self._told(error)
         return "done"
+
+    def _told(self, error: UmiError) -> str:
+        if error.exit_code not in DOCUMENTED:
+            self._violation(f"undocumented exit code {error.exit_code}: {error}")
+        self.outcome.errors[f"{error.exit_code} {error}"[:100]] += 1
+        return "lost for good" if "hung up" in str(error) else f"exit {error.exit_code}"
 
     def _write(self, target: int) -> None:
         try:
@@ -214,13 +262,15 @@ class Run:
         self.outcome.violations.append(f"seed {self.seed}: {text}")
 
 
-def run_campaign(runs: int, rates: FaultRates, first_seed: int = 0, scheme: int = 0) -> Outcome:
+def run_campaign(
+    runs: int, rates: FaultRates, first_seed: int = 0, scheme: int = 0, line: str = "memory"
+) -> Outcome:
     """Play the script that many times, each with its own seed."""
     outcome = Outcome()
     catalogue = Catalogue.load("ei4")
     with watched_nonces(outcome):
         for seed in range(first_seed, first_seed + runs):
-            Run(seed, rates, outcome, catalogue, scheme).play()
+            Run(seed, rates, outcome, catalogue, scheme, line).play()
     return outcome
 
 
@@ -230,10 +280,16 @@ def main() -> None:
     parser.add_argument("--faults", default="all:0.05", help="as in umi sim --fault")
     parser.add_argument("--seed", type=int, default=0, help="of the first run")
     parser.add_argument("--scheme", type=int, choices=(0, 1, 2), default=0)
+    parser.add_argument("--line", choices=("memory", "optical"), default="memory")
+    parser.add_argument("--errors", action="store_true", help="list what the steps ended with")
     arguments = parser.parse_args()
     rates = FaultRates.parse(arguments.faults)
-    outcome = run_campaign(arguments.runs, rates, arguments.seed, arguments.scheme)
+    outcome = run_campaign(
+        arguments.runs, rates, arguments.seed, arguments.scheme, arguments.line
+    )
     print(outcome)
+    if arguments.errors:
+        print("\n".join(f"{count:6} {error}" for error, count in outcome.errors.most_common()))
     print("\n".join(outcome.violations))
     raise SystemExit(bool(outcome.violations))
 

@@ -178,6 +178,7 @@ class OpticalPort:
         """Forget the link's session when the port's has ended, and begin with a new one."""
         if was_umi != self.sign_on.is_umi:
             self._line.start_over()
+            self.to_reader.clear()
 
     def _send_frames(self, now: float) -> None:
         frames = self._line.data_to_send()
