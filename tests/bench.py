@@ -15,6 +15,7 @@ from binascii import crc_hqx
 from collections.abc import Callable
 
 from tests import campaign
+from tests.bench_optical import measure_all as bench_optical_lines
 from tests.certificates.pki import ROOT_KEY
 from umi_cli import crypto
 from umi_cli.application.commands import ReadObject
@@ -159,6 +160,30 @@ def _request(session: Session) -> None:
         session.request(command)
 
 
+def bench_optical() -> None:
+    """Read 64 KiB and a cold `info` over paced optical lines, against what the wire could do."""
+    for figures in bench_optical_lines():
+        at = f"at {figures.baud} baud"
+        report(
+            f"64 KiB array, optical {at}",
+            f"{figures.data_share:.1%} data",
+            f"the raw 8N1 byte rate ({figures.idle_share:.1%} of the time idle)",
+            figures.data_share,
+        )
+        report(
+            f"ten elements at a time, optical {at}",
+            f"{figures.one_frame_share:.1%} data",
+            "the raw 8N1 byte rate",
+            figures.one_frame_share,
+        )
+        report(
+            f"cold info, optical {at}",
+            f"{figures.info_s:.2f} s",
+            f"its bytes on the wire and the standard's waits, {figures.info_least_s:.2f} s",
+            figures.info_s / figures.info_least_s,
+        )
+
+
 def bench_start() -> None:
     """Start the command, against importing click."""
     plain = best_s(lambda: _run("-c", "import click"))
@@ -181,6 +206,7 @@ def main() -> None:
     bench_tcp()
     bench_schemes()
     bench_start()
+    bench_optical()
 
 
 if __name__ == "__main__":

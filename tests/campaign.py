@@ -284,9 +284,7 @@ def main() -> None:
     parser.add_argument("--errors", action="store_true", help="list what the steps ended with")
     arguments = parser.parse_args()
     rates = FaultRates.parse(arguments.faults)
-    outcome = run_campaign(
-        arguments.runs, rates, arguments.seed, arguments.scheme, arguments.line
-    )
+    outcome = run_campaign(arguments.runs, rates, arguments.seed, arguments.scheme, arguments.line)
     print(outcome)
     if arguments.errors:
         print("\n".join(f"{count:6} {error}" for error, count in outcome.errors.most_common()))

@@ -100,6 +100,7 @@ class OpticalPort:
         self._outbox: list[bytes] = []
         self.to_meter = Wire(self._on_meter_hears)
         self.to_reader = Wire(self._on_reader_hears)
+        self._echo = Wire(self._on_reader_hears)
 
     @property
     def deadline(self) -> float | None:
@@ -107,6 +108,7 @@ class OpticalPort:
         times = [
             self.to_meter.deadline,
             self.to_reader.deadline,
+            self._echo.deadline,
             self.sign_on.deadline,
             self._line.deadline,
         ]
@@ -117,7 +119,7 @@ class OpticalPort:
         self.on_timer(now, utc)
         characters = with_parity(data) if self.settings.parity == "E" else data
         if self._character.has_echo:
-            self.to_reader.put(characters, self.settings, now)
+            self._echo.put(characters, self.settings, now)
         self._send_through(characters, self.settings, self.to_meter, now)
 
     def on_timer(self, now: float, utc: float) -> None:
@@ -150,6 +152,7 @@ class OpticalPort:
         self._line.on_timer(now, now + self._ahead_s)
         self._check_power()
         self.to_meter.pass_on(now)
+        self._echo.pass_on(now)
         self.to_reader.pass_on(now)
         was_umi = self.sign_on.is_umi
         if reply := self.sign_on.on_timer(now):
@@ -178,7 +181,8 @@ class OpticalPort:
         """Forget the link's session when the port's has ended, and begin with a new one."""
         if was_umi != self.sign_on.is_umi:
             self._line.start_over()
-            self.to_reader.clear()
+        if was_umi and not self.sign_on.is_umi:
+            self.to_reader.clear()  # it stops in the middle of what it was saying
 
     def _send_frames(self, now: float) -> None:
         frames = self._line.data_to_send()
@@ -193,8 +197,8 @@ class OpticalPort:
             self._check_power()
         elif passage.cut is not None:  # nobody hangs up here: the probe is lifted
             self._lifted_until = now + self._faults.lifted_s()
-            self.to_meter.clear()
-            self.to_reader.clear()
+            for each in (self.to_meter, self.to_reader, self._echo):
+                each.clear()
         for delay_s, piece in passage.pieces:
             wire.put(piece, settings, now + delay_s)
 
