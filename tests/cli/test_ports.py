@@ -1,12 +1,14 @@
 """`umi ports` and the enumeration behind it; no hardware is needed."""
 
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from serial.tools import list_ports
 
+import umi_cli
 from tests.cli.conftest import run_umi
 from umi_cli.transports import hosts
 
@@ -85,3 +87,14 @@ def test_host_without_ports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert hosts.serial_ports(tmp_path / "nosuch") == []
     assert hosts.spi_buses(tmp_path / "nosuch") == []
     assert hosts.gpio_chips(tmp_path / "nosuch") == []
+
+
+def test_the_udev_rules_are_for_the_chips_that_auto_takes() -> None:
+    rules = run_umi("ports", "--udev").stdout
+    found = re.findall(r'idVendor}=="(\w+)", ATTRS{idProduct}=="(\w+)"', rules)
+    assert sorted(":".join(pair) for pair in found) == sorted(hosts.PROBE_CHIPS)
+    assert rules == hosts_rules().read_text(encoding="utf-8")
+
+
+def hosts_rules() -> Path:
+    return Path(umi_cli.__file__).parent / "share" / "60-umi-probe.rules"

@@ -2,21 +2,36 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
+
+import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
 from umi_cli.output.render import Table, View
 
+EXAMPLES = """\
+umi ports
+umi ports --json
+umi ports --udev | sudo tee /etc/udev/rules.d/60-umi-probe.rules
+"""
+_RULES = Path(__file__).parent.parent / "share" / "60-umi-probe.rules"
 
-@command(examples="umi ports\numi ports --json")
+
+@command(examples=EXAMPLES)
+@click.option("--udev", is_flag=True, help="Print the udev rules for optical probes instead")
 @pass_app
-def ports(app: App) -> None:
+def ports(app: App, udev: bool) -> None:
     """List the ports of this host; nothing is sent.
 
-    Serial ports come with their USB adapter and a path that stays the same when it is plugged in
-    again; write that one into scripts.
+    Serial ports come with their USB adapter, the chip if optical probes are made with it, and a
+    path that stays the same when it is plugged in again; write that one into scripts.
     """
+    if udev:
+        text = _RULES.read_text(encoding="utf-8")
+        app.emit({"rules": text}, View(blocks=[text.rstrip("\n")]))
+        return
     from umi_cli.transports import hosts
 
     data = {
