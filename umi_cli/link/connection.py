@@ -42,7 +42,9 @@ class LinkConnection:
         self._outbox: list[bytes] = []
         self._receiver = FrameReceiver(self.settings.idle_gap_s)
         self._commander = Commander(self.settings, self.addresses, self._outbox)
-        self._responder = Responder(self.settings, self.addresses, self._outbox)
+        self._responders: dict[int, Responder] = {}
+        """By the address of the commander: one exchange is open at a time per pair."""
+        self._answering = self._responder_of(self.addresses.peer)
 
     @property
     def noise_bytes(self) -> int:
@@ -52,7 +54,7 @@ class LinkConnection:
     @property
     def is_idle(self) -> bool:
         """Tell whether no exchange is open, in either direction."""
-        return self._commander.is_idle and self._responder.is_idle
+        return self._commander.is_idle and all(each.is_idle for each in self._responders.values())
 
     @property
     def deadline(self) -> float | None:
@@ -66,15 +68,15 @@ class LinkConnection:
 
     def respond(self, packet: bytes, *, is_busy: bool = False) -> None:
         """Answer the command that was reported last."""
-        self._responder.respond(packet, is_busy=is_busy)
+        self._answering.respond(packet, is_busy=is_busy)
 
     def refuse(self, code: LinkErrorCode) -> None:
         """Answer the command that was reported last with a link ERROR."""
-        self._responder.refuse(code)
+        self._answering.refuse(code)
 
     def ignore(self) -> None:
         """Leave the command that was reported last without an answer."""
-        self._responder.ignore()
+        self._answering.ignore()
 
     def abort(self, reason: str) -> ExchangeFailed | None:
         """End our own exchange, if one is open; return how it ended."""
@@ -84,7 +86,8 @@ class LinkConnection:
         """Forget every exchange, as after a power cut; the next command re-syncs."""
         self._receiver.drop()
         self._commander.drop()
-        self._responder.drop()
+        for responder in self._responders.values():
+            responder.drop()
         self._outbox.clear()
 
     def frames_to_send(self) -> list[bytes]:
@@ -109,21 +112,36 @@ class LinkConnection:
     def _on_frame(self, frame: Frame, now: float) -> list[Event]:
         if self._commander.expects(frame) and frame.version == VERSION:
             if frame.frame_type == FrameType.RESYNC_RESPONSE:
-                self._responder.drop()  # the peer's sequences start over with ours
+                # The peer's sequences start over with ours.
+                self._responder_of(self.addresses.peer).drop()
             return self._commander.on_frame(frame, now)
         if not self.settings.accepts_commands:
             return []
+        responder = self._responder_of(self._commander_address(frame))
         if frame.version != VERSION:
-            self._responder.refuse_frame(frame, LinkErrorCode.UNKNOWN_PROTOCOL_VERSION)
+            responder.refuse_frame(frame, LinkErrorCode.UNKNOWN_PROTOCOL_VERSION)
             return []
         if frame.frame_type not in KNOWN_TYPES:
-            self._responder.refuse_frame(frame, LinkErrorCode.UNKNOWN_FRAME_TYPE)
+            responder.refuse_frame(frame, LinkErrorCode.UNKNOWN_FRAME_TYPE)
             return []
         if frame.frame_type not in _COMMANDS:
             return []  # a late or stray answer
-        events = self._responder.on_frame(frame)
-        if Resynchronised() in events:
+        events = responder.on_frame(frame)
+        if events:
+            self._answering = responder
+        if Resynchronised() in events and responder is self._responder_of(self.addresses.peer):
             ended = self._commander.abort("the peer started over")
             events += [ended] if ended else []
             self._commander.adopt_sync()
         return events
+
+    def _commander_address(self, frame: Frame) -> int:
+        """Return who commands: a commander that has no address yet is given one by RESYNC."""
+        is_nobody = frame.source == 0 and not self.settings.takes_address
+        return self.addresses.peer if is_nobody else frame.source
+
+    def _responder_of(self, address: int) -> Responder:
+        """Return our half towards a commander."""
+        if address not in self._responders:
+            self._responders[address] = Responder(self.settings, self.addresses, self._outbox)
+        return self._responders[address]

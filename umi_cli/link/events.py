@@ -22,6 +22,8 @@ class LinkSettings:
     """The longest packet to take from the peer."""
     accepts_commands: bool = False
     """Whether the peer may command us."""
+    takes_address: bool = False
+    """Whether we are a Peripheral: our address is the one that a Host's RESYNC is sent to."""
 
 
 @dataclass(slots=True, kw_only=True)

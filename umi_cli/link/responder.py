@@ -29,7 +29,7 @@ NEWER = range(1, MAX_SEQUENCE // 2 + 1)
 
 
 class Responder:
-    """One responder's half of a connection.
+    """One responder's half of a connection, towards one commander.
 
     Args:
         settings: how much it takes.
@@ -103,16 +103,20 @@ class Responder:
             self._exchange.step(Signal.FAULT)
 
     def _on_resync(self, frame: Frame) -> list[Event]:
-        if frame.destination not in (0, self._addresses.own):
+        peer = frame.source
+        if self._settings.takes_address:
+            self._addresses.own = frame.destination or self._addresses.own
+        elif frame.destination not in (0, self._addresses.own):
             self.refuse_frame(frame, LinkErrorCode.BAD_ADDRESS)
             return []
+        else:
+            self._addresses.peer = peer = frame.source or self._addresses.peer
         self.drop()
-        self._addresses.peer = frame.source or self._addresses.peer
         self._outbox.append(
             Frame(
                 sequence=frame.sequence,
                 frame_type=FrameType.RESYNC_RESPONSE,
-                destination=self._addresses.peer,
+                destination=peer,
                 source=self._addresses.own,
             ).encode()
         )
