@@ -4,9 +4,11 @@
 """
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from umi_cli.device.driver import Observer
+from umi_cli.device.driver import HostEnd, Observer
 from umi_cli.device.meter import Meter
 from umi_cli.device.protection import Protection, Unprotected
 from umi_cli.device.session import Session
@@ -14,7 +16,7 @@ from umi_cli.errors import InputError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.objects.definitions import OpticalProfile
 from umi_cli.transports.address import Address
-from umi_cli.transports.base import LinePort, Transport
+from umi_cli.transports.base import Board, LinePort, SystemClock, Transport
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UmiId
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from umi_cli.virtual.setup import Simulation
 
 DEFAULT_RETRIES = 2
+FIRST_PORT = 1  # of a Host
+Receiver = Callable[[UmiId, int, int], None]
 _NO_PROFILE = OpticalProfile()
 MAX_WAIT_S = 86_400  # a day: a longer wait is a mistake in the unit
 
@@ -37,6 +41,7 @@ def connect(
     dry_run: bool = False,
     observer: Observer | None = None,
     credentials: "Credentials | None" = None,
+    on_event: Receiver | None = None,
 ) -> Meter:
     """Open a device.
 
@@ -46,8 +51,8 @@ def connect(
     '31733978'
 
     Args:
-        address: `sim`, `opto:DEVICE`, `auto`, `serial:DEVICE@BAUD`, `tcp:HOST:PORT`,
-            `tcp-listen:PORT` (cli.md).
+        address: `sim`, `opto:DEVICE`, `auto`, `spi:BUS.DEVICE`, `serial:DEVICE@BAUD`,
+            `tcp:HOST:PORT`, `tcp-listen:PORT` (cli.md).
         datasheet: name or file of what is known of its objects.
         umi_id: our own.
         timeout_s: how long the device may take to answer a frame; by transport if None.
@@ -55,6 +60,8 @@ def connect(
         dry_run: refuse to send what changes the device.
         observer: told every piece of bytes, `"out"` or `"in"`.
         credentials: what we prove ourselves with, by scheme; without any we are guest.
+        on_event: told what a Peripheral publishes to us as its Host: who, which events (bit n
+            stands for event n), and when.
 
     Raises:
         InputError: the address, the datasheet or a number cannot be understood.
@@ -68,16 +75,23 @@ def connect(
     if timeout_s is not None:
         _check_wait_s(timeout_s)
     catalogue = Catalogue.load(datasheet)
-    transport = open_transport(parsed, catalogue.datasheet.optical, observer)
+    host: HostEnd | None = None
+    port = parsed.port
+    if parsed.kind == "spi":  # we are the Host, and the device is a Peripheral
+        transport, host = _open_spi(parsed, on_event)
+        port = parsed.port or FIRST_PORT
+    else:
+        transport = open_transport(parsed, catalogue.datasheet.optical, observer)
     session = Session(
         transport,
         own_id=umi_id,
         protection=_protection(credentials),
         attempts=retries + 1,
         timeout_s=timeout_s,
-        port=parsed.port,
+        port=port,
         dry_run=dry_run,
         observer=observer,
+        host=host,
     )
     return Meter(transport, session, catalogue)
 
@@ -154,6 +168,54 @@ def _sim_port(text: str) -> LinePort:
     simulation, clock = _simulate(address)
     port = simulation.new_optical_port(os.urandom(8).hex())
     return MemoryPort(port, clock=clock, address=text, on_close=simulation.close)
+
+
+def _open_spi(address: Address, on_event: Receiver | None) -> "tuple[Transport, HostEnd]":
+    """Open a port whose Host we are; our side of it answers what the Peripheral asks."""
+    from umi_cli.transports.memory import SimulatedClock
+    from umi_cli.transports.spi import SpiTransport
+    from umi_cli.virtual.host_end import HostObjects
+
+    state = address.options.get("host")
+    clock = SimulatedClock() if address.target.startswith("sim") else SystemClock()
+    own = _host_simulation(state, clock.utc())
+    if on_event is not None:
+        own.meter.memory.events.receivers.append(on_event)
+    host = HostObjects(own.meter, os.urandom(8).hex())
+    is_open = False
+    try:
+        if isinstance(clock, SimulatedClock):
+            board: Board = _sim_board(address.target, clock)
+        else:
+            from umi_cli.transports.board import BoardSettings, open_board
+
+            bus, device = map(int, address.target.split("."))
+            settings = BoardSettings.from_options(address.options)
+            board = open_board(bus, device, settings, address.text)
+        transport = SpiTransport(board, own.close)
+        is_open = True
+    finally:
+        if not is_open:
+            own.close()
+    return transport, host
+
+
+def _host_simulation(state: str | None, utc: float) -> "Simulation":
+    from umi_cli.virtual.device import HOST_ALIAS
+    from umi_cli.virtual.setup import SimOptions, Simulation
+
+    return Simulation(SimOptions(state=Path(state) if state else None, umi_id=HOST_ALIAS), utc)
+
+
+def _sim_board(target: str, clock: "SimulatedClock") -> Board:
+    """Return the pins of a port with a virtual Peripheral in this process."""
+    from umi_cli.transports.memory import MemoryBoard
+    from umi_cli.virtual.setup import SimOptions, Simulation
+
+    parsed = Address.parse(target)
+    simulation = Simulation(SimOptions.from_query(parsed.target, parsed.options), clock.utc())
+    pins = simulation.new_peripheral(os.urandom(8).hex())
+    return MemoryBoard(pins, clock=clock, address=f"spi:{target}", on_close=simulation.close)
 
 
 def _parse_wait_s(text: str) -> float:

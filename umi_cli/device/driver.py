@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from umi_cli.application.payload import Command
 from umi_cli.errors import LinkError, LostError, NoAnswerError, UmiError
 from umi_cli.link.connection import LinkConnection
 from umi_cli.link.events import (
+    CommandReceived,
     Event,
     ExchangeFailed,
     FragmentErrorReceived,
+    LinkAddresses,
     LinkErrorReceived,
     LinkSettings,
     ResponseReceived,
+    Resynchronised,
 )
 from umi_cli.link.fragment import FragmentErrorCode
 from umi_cli.link.frame import LinkErrorCode
@@ -25,6 +28,14 @@ _TEMPORARY = (LinkErrorCode.BUSY, LinkErrorCode.CANNOT_FORWARD)
 
 Observer = Callable[[str, bytes], None]
 """Told every piece of bytes: `"out"` or `"in"`, and the bytes."""
+
+
+class HostEnd(Protocol):
+    """The Host's objects, which a Peripheral may command."""
+
+    def execute(self, packet: bytes, now: float, utc: float) -> bytes | None:
+        """Answer a command packet; None: it came too late to count."""
+        ...
 
 
 class PacketTooLargeError(LinkError):
@@ -51,6 +62,7 @@ class LinkDriver:
         settings: timeouts and attempts.
         port: the link address to command; whoever answers RESYNC if None.
         observer: told every piece of bytes that passes.
+        host: what answers the device's own commands; we are its Host then.
     """
 
     def __init__(
@@ -60,8 +72,10 @@ class LinkDriver:
         *,
         port: int | None = None,
         observer: Observer | None = None,
+        host: HostEnd | None = None,
     ) -> None:
-        self.link = LinkConnection(settings)
+        self.link = LinkConnection(settings, LinkAddresses(peer=port or 0) if host else None)
+        self._host = host
         self._transport = transport
         self._clock = transport.clock
         self._port = port
@@ -144,6 +158,7 @@ class LinkDriver:
         while self._clock.monotonic() < until:
             try:
                 self._pump(until)
+                self._flush()
             except LostError as error:
                 raise InDoubtError(error, may_have_run=True) from error
 
@@ -152,7 +167,18 @@ class LinkDriver:
         if data and self._observer:
             self._observer("in", data)
         now = self._clock.monotonic()
-        return (self.link.receive_data(data, now) if data else []) + self.link.on_timer(now)
+        events = (self.link.receive_data(data, now) if data else []) + self.link.on_timer(now)
+        return [event for event in events if not self._is_for_host(event)]
+
+    def _is_for_host(self, event: Event) -> bool:
+        """Answer what the device commands its Host; tell whether the event was such a thing."""
+        if isinstance(event, CommandReceived) and self._host is not None:
+            answer = self._host.execute(event.packet, self._clock.monotonic(), self._clock.utc())
+            if answer is None:
+                self.link.ignore()
+            else:
+                self.link.respond(answer)
+        return isinstance(event, CommandReceived | Resynchronised)
 
     def _flush(self) -> None:
         for frame in self.link.frames_to_send():

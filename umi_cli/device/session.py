@@ -12,7 +12,7 @@ from umi_cli.application.codes import PacketType, ResultCode, refusal
 from umi_cli.application.commands import Complete, ReadObject, Wait
 from umi_cli.application.packet import MAX_PACKET_BYTES, Envelope, Message
 from umi_cli.application.payload import Command, Payload
-from umi_cli.device.driver import InDoubtError, LinkDriver, Observer, PacketTooLargeError
+from umi_cli.device.driver import HostEnd, InDoubtError, LinkDriver, Observer, PacketTooLargeError
 from umi_cli.device.offline import SignedCommand
 from umi_cli.device.protection import Protection, Standing, Unprotected
 from umi_cli.errors import (
@@ -56,6 +56,7 @@ class Session:
         port: the link address to command; whoever answers RESYNC if None.
         dry_run: refuse to send what changes the device.
         observer: told every piece of bytes that passes.
+        host: what answers the device's own commands, where we are its Host.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Session:
         port: int | None = None,
         dry_run: bool = False,
         observer: Observer | None = None,
+        host: HostEnd | None = None,
     ) -> None:
         self.own_id = own_id
         self.device_id = UNKNOWN_DEVICE
@@ -87,8 +89,9 @@ class Session:
             attempts=attempts,
             idle_gap_s=transport.idle_gap_s,
             byte_time_s=transport.byte_time_s,
+            accepts_commands=host is not None,
         )
-        self._driver = LinkDriver(transport, settings, port=port, observer=observer)
+        self._driver = LinkDriver(transport, settings, port=port, observer=observer, host=host)
 
     @property
     def link(self) -> LinkConnection:
@@ -180,6 +183,13 @@ class Session:
             raise error.cause from error
         except MalformedError as error:
             raise _lost(signed.command, error) from error
+
+    def listen(self, seconds: float) -> None:
+        """Answer what the device commands its Host, for a while; `LostError` if it is lost."""
+        try:
+            self._driver.pause(seconds)
+        except InDoubtError as error:
+            raise error.cause from error
 
     def identify(self) -> UmiId:
         """Return the device's UMI ID, asking for it in the clear if it is not known.

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qsl
 
-from umi_cli.errors import InputError, NoSuchPortError
+from umi_cli.errors import InputError
 
-KINDS = ("sim", "tcp", "tcp-listen", "serial", "opto", "auto")
-LATER = ("spi",)
+KINDS = ("sim", "tcp", "tcp-listen", "serial", "opto", "auto", "spi")
 _PORT = re.compile(r"(?P<rest>.*)/(?P<port>\d{1,4})", re.ASCII)
 _SERIAL = re.compile(r"(?P<device>.+?)(?:@(?P<baud>\d{1,9})(?:/(?P<port>\d{1,4}))?)?", re.ASCII)
 # Of all devices only a pseudo-terminal's own path ends in a number: /dev/pts/3.
 _OPTO = re.compile(r"(?P<device>.+?)(?:(?<!/pts)/(?P<port>\d{1,4}))?", re.ASCII)
+_SPI = re.compile(r"(?P<target>\d{1,3}\.\d{1,3}|sim(?:[:?].*?)?)(?:/(?P<port>\d{1,4}))?", re.ASCII)
 _BARE = re.compile(r"(?P<kind>sim|auto)(?P<rest>(?:/\d{1,4})?(?:\?.*)?)", re.ASCII)
 _TCP = re.compile(r"(?:(?P<host>[^\[\]:/]+|\[[^\[\]]+\]):)?(?P<number>\d{1,5})", re.ASCII)
 DEFAULT_BAUD = 9600
@@ -23,8 +23,9 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "serial": (),
     "opto": _PROBE_OPTIONS,
     "auto": _PROBE_OPTIONS,
+    "spi": ("int", "rst", "vdd", "hvdd", "cs", "hz", "mode", "order", "power", "host"),
 }
-_URL_KINDS = ("serial", "opto")
+_FOREIGN_KINDS = ("serial", "opto", "spi")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +51,15 @@ class Address:
 
         Raises:
             InputError: it has no form that an address has.
-            NoSuchPortError: it belongs to a transport that this version does not have.
         """
         kind, _, rest = text.strip().partition(":")
         if match := _BARE.fullmatch(text.strip()):  # sim/2, auto?y=7
             kind, rest = match["kind"], match["rest"]
-        if kind in LATER:
-            raise NoSuchPortError(f"{kind}: addresses are not in this version of umi")
         if kind not in KINDS:
             raise InputError(
                 f"{text!r} is no address of a device",
-                hint="write sim, opto:DEVICE, auto, serial:DEVICE@BAUD, tcp:HOST:PORT or"
-                " tcp-listen:PORT",
+                hint="write sim, opto:DEVICE, auto, spi:BUS.DEVICE, serial:DEVICE@BAUD,"
+                " tcp:HOST:PORT or tcp-listen:PORT",
             )
         rest, query = _split_query(kind, rest)
         options = dict(parse_qsl(query, keep_blank_values=True))
@@ -80,7 +78,7 @@ def _split_query(kind: str, rest: str) -> tuple[str, str]:
     """
     before, _, query = rest.partition("?")
     is_foreign = "://" in rest or before.partition(":")[0] == "sim"
-    if kind not in _URL_KINDS or not is_foreign:
+    if kind not in _FOREIGN_KINDS or not is_foreign:
         return before, query
     ours: list[str] = []
     own: list[str] = []
@@ -149,6 +147,13 @@ def _parse_opto(rest: str, text: str) -> tuple[str, int, int | None]:
     return match["device"], 0, int(match["port"]) if match["port"] else None
 
 
+def _parse_spi(rest: str, text: str) -> tuple[str, int, int | None]:
+    match = _SPI.fullmatch(rest)
+    if match is None:
+        raise InputError(f"{text!r} names no SPI bus", hint="write spi:0.0?int=LINE&rst=LINE")
+    return match["target"], 0, int(match["port"]) if match["port"] else None
+
+
 def _parse_auto(rest: str, text: str) -> tuple[str, int, int | None]:
     if rest and not (match := _PORT.fullmatch(rest)):
         raise InputError(f"{text!r} names a device", hint="write opto:DEVICE, or auto alone")
@@ -167,4 +172,5 @@ _PARSERS = {
     "serial": _parse_serial,
     "opto": _parse_opto,
     "auto": _parse_auto,
+    "spi": _parse_spi,
 }

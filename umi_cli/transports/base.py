@@ -17,12 +17,17 @@ class Clock(Protocol):
         """Return the Unix time in seconds."""
         ...
 
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        ...
+
 
 class SystemClock:
     """The clock of this host."""
 
     monotonic = staticmethod(time.monotonic)
     utc = staticmethod(time.time)
+    sleep = staticmethod(time.sleep)
 
 
 class Transport(Protocol):
@@ -113,6 +118,59 @@ class LinePort(Protocol):
 
     def close(self) -> None:
         """Close the port; twice is harmless."""
+        ...
+
+
+class Board(Protocol):
+    """The pins of one UMI-spi port, seen from the Host (protocol 9)."""
+
+    address: str
+
+    @property
+    def clock(self) -> Clock:
+        """Return where the time comes from."""
+        ...
+
+    @property
+    def byte_time_s(self) -> float:
+        """Return how long a byte is on the bus, in seconds."""
+        ...
+
+    @property
+    def switches_power(self) -> bool:
+        """Tell whether VDD can be switched; a self-powered port's cannot."""
+        ...
+
+    def power(self, on: bool) -> None:
+        """Switch VDD, and HVDD on a high-power port."""
+        ...
+
+    def reset(self, held: bool) -> None:
+        """Hold RSTB low, or release it (open drain)."""
+        ...
+
+    def select(self, selected: bool) -> None:
+        """Pull CSB low, or let it go."""
+        ...
+
+    def int_is_low(self) -> bool:
+        """Tell whether INTB is low now."""
+        ...
+
+    def wait_for_int(self, low: bool, deadline: float) -> bool:
+        """Wait until INTB is low, or high, by its edges; False at the deadline.
+
+        A rise since the last `select` counts as well, even if INTB has fallen again meanwhile: a
+        peripheral that answers at once must not look like one that never let go.
+        """
+        ...
+
+    def exchange(self, data: bytes) -> bytes:
+        """Clock bytes out, and as many in; `LostError` if the bus is gone."""
+        ...
+
+    def close(self) -> None:
+        """Hold RSTB low, switch everything off and let go of the lines; twice is harmless."""
         ...
 
 

@@ -60,6 +60,10 @@ class SimulatedClock:
         """Return the Unix time in seconds."""
         return self._skipped_s + (time.time() if self._fixed_s is None else self._fixed_s)
 
+    def sleep(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self._skipped_s += seconds
+
     def skip_to(self, moment: float) -> None:
         """Go on to a moment of the monotonic clock at once."""
         self._skipped_s += max(0.0, moment - self.monotonic())
@@ -154,3 +158,122 @@ class MemoryPort(MemoryTransport):
         self._check_line()
         self._line.on_timer(self.clock.monotonic(), self.clock.utc())
         self._settable.settings = settings
+
+
+class Pins(Protocol):
+    """A virtual peripheral, as a Host's pins see it."""
+
+    @property
+    def deadline(self) -> float | None:
+        """Return when `on_timer` wants to be called: seconds, monotonic."""
+        ...
+
+    def int_is_low(self, now: float) -> bool:
+        """Tell whether INTB is low."""
+        ...
+
+    def power(self, on: bool, now: float, utc: float) -> None:
+        """Switch VDD."""
+        ...
+
+    def reset(self, held: bool, now: float, utc: float) -> None:
+        """Hold RSTB low, or release it."""
+        ...
+
+    def select(self, selected: bool, now: float, utc: float) -> None:
+        """Pull CSB low, or let it go."""
+        ...
+
+    def transfer(self, sent: bytes, now: float, utc: float) -> bytes:
+        """Clock bytes in, and as many out."""
+        ...
+
+    def on_timer(self, now: float, utc: float) -> None:
+        """Do what is due."""
+        ...
+
+
+class MemoryBoard:
+    """The pins of a port with a virtual peripheral in this process, under a clock that skips waits.
+
+    Args:
+        pins: the peripheral's.
+        clock: the time of both ends.
+        address: what the user called it.
+        on_close: called once when the port is closed.
+        hz: the rate of the bus.
+    """
+
+    def __init__(
+        self,
+        pins: Pins,
+        *,
+        clock: SimulatedClock,
+        address: str = "spi:sim",
+        on_close: Callable[[], None] = lambda: None,
+        hz: int = 1_000_000,
+        switches_power: bool = True,
+    ) -> None:
+        self.address = address
+        self.clock = clock
+        self.byte_time_s = 8 / hz
+        self.switches_power = switches_power
+        self._pins = pins
+        self._on_close = on_close
+        self._is_open = True
+        self._has_risen = False
+
+    def power(self, on: bool) -> None:
+        """Switch VDD."""
+        self._pins.power(on, *self._moment())
+
+    def reset(self, held: bool) -> None:
+        """Hold RSTB low, or release it."""
+        self._has_risen = False
+        self._pins.reset(held, *self._moment())
+
+    def select(self, selected: bool) -> None:
+        """Pull CSB low, or let it go."""
+        self._has_risen = False
+        self._pins.select(selected, *self._moment())
+        self._look()
+
+    def int_is_low(self) -> bool:
+        """Tell whether INTB is low now."""
+        self._pins.on_timer(*self._moment())
+        return self._pins.int_is_low(self.clock.monotonic())
+
+    def wait_for_int(self, low: bool, deadline: float) -> bool:
+        """Wait until INTB is low, or is or has been high; False at the deadline."""
+        while self._look() != low and not (self._has_risen and not low):
+            due = self._pins.deadline
+            now = self.clock.monotonic()
+            if now >= deadline:
+                return False
+            self.clock.skip_to(deadline if due is None or due <= now else min(due, deadline))
+        return True
+
+    def exchange(self, data: bytes) -> bytes:
+        """Clock bytes out, and as many in."""
+        if not self._is_open:
+            raise LostError(f"{self.address} is closed")
+        self.clock.sleep(len(data) * self.byte_time_s)
+        heard = self._pins.transfer(data, *self._moment())
+        self._look()
+        return heard
+
+    def close(self) -> None:
+        """Hold RSTB low and switch off; twice is harmless."""
+        if self._is_open:
+            self._is_open = False
+            self.reset(True)
+            self.power(False)
+            self._on_close()
+
+    def _look(self) -> bool:
+        is_low = self.int_is_low()
+        self._has_risen = self._has_risen or not is_low
+        return is_low
+
+    def _moment(self) -> tuple[float, float]:
+        return self.clock.monotonic(), self.clock.utc()

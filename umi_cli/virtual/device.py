@@ -105,6 +105,10 @@ class VirtualMeter:
         self._off_until = until
         self._working.clear()
 
+    def restore_power(self, now: float) -> None:
+        """Bring the power back now (seconds, monotonic)."""
+        self._off_until = min(self._off_until, now)
+
     def is_off(self, now: float) -> bool:
         """Tell whether the meter is without power."""
         return now < self._off_until

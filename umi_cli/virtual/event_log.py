@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from struct import Struct
 
+from umi_cli.types import UmiId
+
 CAPACITY = 512  # records; the oldest go first
 MAX_PUBLISHED = 31  # event n is bit n of the publish/subscribe bit field
 
@@ -39,6 +41,14 @@ class EventLog:
         self.active = active
         self.subscribers: list[Callable[[int, int], None]] = []
         """Told the event's number and time."""
+        self.receivers: list[Callable[[UmiId, int, int], None]] = []
+        """Told what others publish to us: who, which events (bit n stands for event n), and when.
+        """
+
+    def receive(self, source: UmiId, events: int, timestamp_s: int) -> None:
+        """Pass on what another device publishes."""
+        for tell in list(self.receivers):
+            tell(source, events, timestamp_s)
 
     @property
     def records(self) -> list[tuple[int, int, str]]:

@@ -2,6 +2,8 @@
 
 from umi_cli.application.codes import ResultCode
 from umi_cli.application.commands import (
+    EventPublish,
+    EventPublishReply,
     EventSubscribe,
     EventSubscribeReply,
     GetObjectAccess,
@@ -39,6 +41,13 @@ def _subscribe(call: Call, command: EventSubscribe) -> EventSubscribeReply:
         raise Refusal(ResultCode.UNKNOWN_EVENT)
     call.peer.subscribed_events = command.events
     return EventSubscribeReply()
+
+
+@handles(EventPublish)
+def _take_event(call: Call, command: EventPublish) -> EventPublishReply:
+    # choice: whoever is on the line may tell what happened; nothing changes by it.
+    call.memory.events.receive(call.source, command.events, command.timestamp_s)
+    return EventPublishReply()
 
 
 @handles(ReadObject)

@@ -6,9 +6,11 @@ No I/O and no clock: whoever serves the line hands over bytes and the time.
 import heapq
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 from umi_cli.application.commands import EventPublish
 from umi_cli.application.packet import Envelope, Message
+from umi_cli.application.payload import Command
 from umi_cli.link.connection import LinkConnection
 from umi_cli.link.events import (
     CommandReceived,
@@ -34,7 +36,8 @@ class MeterLine:
         meter: what is at the end of it; it may have many lines.
         name: unique among the meter's lines.
         faults: what the line does to the bytes; nothing if None.
-        byte_time_s: how long a byte is on the wire, which extends the meter's own timeouts.
+        settings: timeouts of its end of the link, and whether it takes its address from a Host.
+        addresses: its own and its peer's; a Host's and a reader's if None.
     """
 
     def __init__(
@@ -42,7 +45,8 @@ class MeterLine:
         meter: VirtualMeter,
         name: str,
         faults: FaultInjector | None = None,
-        byte_time_s: float = 0.0,
+        settings: LinkSettings | None = None,
+        addresses: LinkAddresses | None = None,
     ) -> None:
         self.is_hung_up = False
         self._meter = meter
@@ -52,12 +56,12 @@ class MeterLine:
         self._in_transit: list[tuple[float, int, _Delivery, bytes]] = []
         self._order = count()
         self._outbox: list[bytes] = []
-        self._publish_queue: list[EventPublish] = []
+        self._commands: list[Command[Any]] = []
         self._transaction = 0
         self._peer = meter.new_peer(name)
         self._link = LinkConnection(
-            LinkSettings(accepts_commands=True, byte_time_s=byte_time_s),
-            LinkAddresses(own=HOST_ADDRESS, peer=READER_ADDRESS),
+            settings or LinkSettings(accepts_commands=True),
+            addresses or LinkAddresses(own=HOST_ADDRESS, peer=READER_ADDRESS),
         )
         meter.memory.events.subscribers.append(self._on_event)
 
@@ -125,9 +129,9 @@ class MeterLine:
             self._outbox.append(data)
 
     def _settle(self, now: float) -> None:
-        """Publish what is due, and put on the line what the link has to send."""
-        if self._publish_queue and self._link.is_idle:
-            self._link.command(self._published(self._publish_queue.pop(0)), now)
+        """Send what the meter has to say, and put on the line what the link has to send."""
+        if self._commands and self._link.is_idle:
+            self._link.command(self._packet(self._commands.pop(0)), now)
         for frame in self._link.frames_to_send():
             self._send_through(frame, self._leave, now)
 
@@ -137,7 +141,7 @@ class MeterLine:
                 self._on_command(event.packet, now)
             elif isinstance(event, ExchangeFailed):
                 self._peer.subscribed_events = 0  # nobody takes what is published
-                self._publish_queue.clear()
+                self._commands.clear()
 
     def _on_command(self, packet: bytes, now: float) -> None:
         answer = self._meter.execute(self._peer, packet, now)
@@ -150,17 +154,17 @@ class MeterLine:
 
     def _on_event(self, number: int, now_s: int) -> None:
         if self._peer.subscribed_events >> number & 1:
-            self._publish_queue.append(
+            self._commands.append(
                 EventPublish(events=1 << number, timestamp_s=now_s, milliseconds=0)
             )
 
-    def _published(self, event: EventPublish) -> bytes:
+    def _packet(self, command: Command[Any]) -> bytes:
         self._transaction = (self._transaction + 1) & 0xFFFF
         message = Message(
             transaction=self._transaction,
-            created_s=event.timestamp_s,
-            packet_type=event.TYPE,
-            payload=event.encode(),
+            created_s=self._meter.metering.now_s,
+            packet_type=command.TYPE,
+            payload=command.encode(),
         )
         # choice: to all ones, for a subscriber's UMI ID may be an alias
         envelope = Envelope(source=self._meter.memory.umi_id, destination=UNKNOWN_DEVICE)
@@ -170,5 +174,5 @@ class MeterLine:
         """Begin anew, as after a power cut: whatever was under way is gone."""
         self._power_losses = self._meter.power_losses
         self._peer = self._meter.new_peer(self._peer.line)
-        self._publish_queue.clear()
+        self._commands.clear()
         self._link.reset()

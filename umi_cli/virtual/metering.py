@@ -54,6 +54,11 @@ class Metering:
             memory.synced_s = self.now_s
             memory.events.add(EventNumber.RESTART, self.now_s)
 
+    def set_by_host(self, unix_s: float) -> None:
+        """Set the clock by the Host's, whose Unix time was told a moment ago."""
+        self._memory.clock_offset_s = unix_s - self._utc
+        self._memory.synced_s = self.now_s
+
     def restart(self) -> None:
         """Note that the power came back."""
         self._memory.profile.next_status |= SOFTWARE_RESTART

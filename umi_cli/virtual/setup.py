@@ -8,6 +8,7 @@ from typing import Any
 
 from umi_cli.application.packet import MAX_PACKET_BYTES
 from umi_cli.errors import InputError, UmiError
+from umi_cli.link.events import LinkSettings
 from umi_cli.optical.characters import LineSettings
 from umi_cli.types import EPOCH_UNIX_S, Role, UmiCode, UmiId, parse_datetime
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID, new_memory
@@ -17,6 +18,9 @@ from umi_cli.virtual.line import MeterLine
 from umi_cli.virtual.memory import Memory, load_memory
 from umi_cli.virtual.optical_port import OpticalPort
 from umi_cli.virtual.optical_sign_on import OpticalCharacter
+from umi_cli.virtual.peripheral_line import PeripheralLine
+from umi_cli.virtual.pin_faults import PinFaultRates, PinFaults
+from umi_cli.virtual.pins import PeripheralPins
 from umi_cli.virtual.state import StateFile
 
 DEFAULT_DATASHEET = "ei4"
@@ -48,6 +52,8 @@ class SimOptions:
     """Files to take its identity from, on the bench (see `identity`)."""
     optical: OpticalCharacter = field(default_factory=OpticalCharacter)
     """How its optical port behaves, where it is served on one."""
+    pin_faults: PinFaultRates = field(default_factory=PinFaultRates)
+    """What the pins do wrong, where it is a Peripheral on SPI."""
 
     @classmethod
     def from_query(cls, state: str, query: Mapping[str, str]) -> "SimOptions":
@@ -83,6 +89,7 @@ class Simulation:
 
     def __init__(self, options: SimOptions, utc: float) -> None:
         self.injectors: list[FaultInjector] = []
+        self.pin_faults: list[PinFaults] = []
         self._options = options
         self._file = StateFile(options.state) if options.state else None
         try:
@@ -108,8 +115,18 @@ class Simulation:
         """Return a new optical port of the meter, with the faults that the user asked for."""
         character = self._options.optical
         byte_time_s = LineSettings(baud=character.baud).character_s
-        line = MeterLine(self.meter, name, byte_time_s=byte_time_s)
+        settings = LinkSettings(accepts_commands=True, byte_time_s=byte_time_s)
+        line = MeterLine(self.meter, name, settings=settings)
         return OpticalPort(self.meter, line, character, self._new_injector())
+
+    def new_peripheral(self, name: str) -> PeripheralPins:
+        """Return the pins of the meter as a Peripheral, with the faults that the user asked for."""
+        options = self._options
+        injector = self._new_injector()
+        line = PeripheralLine(self.meter, name, injector)
+        faults = PinFaults(options.pin_faults, options.seed + len(self.injectors))
+        self.pin_faults.append(faults)
+        return PeripheralPins(self.meter, line, faults)
 
     def _new_injector(self) -> FaultInjector:
         # Each line has its own chance, so that others do not change what happens on it.
@@ -200,6 +217,7 @@ _PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "max-packet": ("max_packet_bytes", parse_number("max-packet", MIN_PACKET_BYTES, 65_536)),
     "umi-id": ("umi_id", UmiId.parse),
     "opto": ("optical", OpticalCharacter.parse),
+    "pins": ("pin_faults", PinFaultRates.parse),
     "key": ("key", Path),
     "cert": ("cert", Path),
     "anchor": ("anchor", Path),
