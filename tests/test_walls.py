@@ -49,7 +49,7 @@ ONLY_IN = {
     "serial": {"transports"},
     "spidev": {"transports"},
     "gpiod": {"transports"},
-    "socket": {"transports", "virtual.serve"},
+    "socket": {"transports", "virtual.serve", "virtual.channels"},
     "selectors": {"virtual.serve"},
     "select": {"transports"},
     "time": {"transports", "device", "virtual.serve", "cli"},

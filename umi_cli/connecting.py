@@ -6,7 +6,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from umi_cli.device.driver import HostEnd, Observer
 from umi_cli.device.meter import Meter
@@ -16,12 +16,13 @@ from umi_cli.errors import InputError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.objects.definitions import OpticalProfile
 from umi_cli.transports.address import Address
-from umi_cli.transports.base import Board, LinePort, SystemClock, Transport
+from umi_cli.transports.base import Board, Clock, LinePort, SystemClock, Transport
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UmiId
 
 if TYPE_CHECKING:
     from umi_cli.device.credentials import Credentials
     from umi_cli.transports.memory import SimulatedClock
+    from umi_cli.transports.spi import SpiTransport
     from umi_cli.virtual.setup import Simulation
 
 DEFAULT_RETRIES = 2
@@ -173,26 +174,16 @@ def _sim_port(text: str) -> LinePort:
 def _open_spi(address: Address, on_event: Receiver | None) -> "tuple[Transport, HostEnd]":
     """Open a port whose Host we are; our side of it answers what the Peripheral asks."""
     from umi_cli.transports.memory import SimulatedClock
-    from umi_cli.transports.spi import SpiTransport
     from umi_cli.virtual.host_end import HostObjects
 
-    state = address.options.get("host")
     clock = SimulatedClock() if address.target.startswith("sim") else SystemClock()
-    own = _host_simulation(state, clock.utc())
+    own = host_simulation(address.options.get("host"), clock.utc())
     if on_event is not None:
         own.meter.memory.events.receivers.append(on_event)
     host = HostObjects(own.meter, os.urandom(8).hex())
     is_open = False
     try:
-        if isinstance(clock, SimulatedClock):
-            board: Board = _sim_board(address.target, clock)
-        else:
-            from umi_cli.transports.board import BoardSettings, open_board
-
-            bus, device = map(int, address.target.split("."))
-            settings = BoardSettings.from_options(address.options)
-            board = open_board(bus, device, settings, address.text)
-        transport = SpiTransport(board, own.close)
+        transport = open_spi(address, clock, own.close)
         is_open = True
     finally:
         if not is_open:
@@ -200,14 +191,44 @@ def _open_spi(address: Address, on_event: Receiver | None) -> "tuple[Transport, 
     return transport, host
 
 
-def _host_simulation(state: str | None, utc: float) -> "Simulation":
+def open_spi(
+    address: Address, clock: Clock, on_close: Callable[[], None] = lambda: None
+) -> "SpiTransport":
+    """Switch a port of ours on.
+
+    Args:
+        address: a `spi:` address.
+        clock: what a virtual Peripheral in this process lives by.
+        on_close: called once when the port is closed.
+
+    Raises:
+        NoAnswerError: the port is empty.
+        NoSuchPortError, PortBusyError, PortPermissionError: bus or lines do not open.
+    """
+    from umi_cli.transports.spi import SpiTransport
+
+    return SpiTransport(open_spi_board(address, clock), on_close)
+
+
+def open_spi_board(address: Address, clock: Clock) -> Board:
+    """Open the pins of a port, which stays off; raises and takes what `open_spi` does."""
+    if address.target.startswith("sim"):
+        return _sim_board(address.target, clock)
+    from umi_cli.transports.board import BoardSettings, open_board
+
+    bus, device = map(int, address.target.split("."))
+    return open_board(bus, device, BoardSettings.from_options(address.options), address.text)
+
+
+def host_simulation(state: str | None, utc: float) -> "Simulation":
+    """Return the objects that we have as a Host, kept in a state file if there is one."""
     from umi_cli.virtual.device import HOST_ALIAS
     from umi_cli.virtual.setup import SimOptions, Simulation
 
     return Simulation(SimOptions(state=Path(state) if state else None, umi_id=HOST_ALIAS), utc)
 
 
-def _sim_board(target: str, clock: "SimulatedClock") -> Board:
+def _sim_board(target: str, clock: Any) -> Board:
     """Return the pins of a port with a virtual Peripheral in this process."""
     from umi_cli.transports.memory import MemoryBoard
     from umi_cli.virtual.setup import SimOptions, Simulation

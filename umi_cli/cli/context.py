@@ -17,6 +17,7 @@ from umi_cli.errors import InputError, RefusedError, UmiError
 from umi_cli.output import streams
 
 if TYPE_CHECKING:
+    from umi_cli.cli.host_config import HostConfig
     from umi_cli.cli.settings import Settings
     from umi_cli.device.credentials import Credentials
     from umi_cli.device.meter import Meter
@@ -57,6 +58,14 @@ class App:
         return self._settings
 
     @property
+    def host_config(self) -> "HostConfig":
+        """Return the Host that the configuration file describes."""
+        from umi_cli.cli.host_config import host_config
+
+        config = self.given.get("config") or self.environment.get("UMI_CONFIG")
+        return host_config(config, self.environment)
+
+    @property
     def wants_traceback(self) -> bool:
         """Tell whether the user asked to see where an error comes from."""
         return self._settings is not None and self._settings.verbose > 1
@@ -90,6 +99,7 @@ class App:
             dry_run=settings.dry_run,
             observer=(_show_length if is_secret else _show_bytes) if settings.verbose else None,
             credentials=credentials,
+            on_event=self._on_event,
         ) as meter:
             try:
                 yield meter
@@ -97,6 +107,15 @@ class App:
                 self._ask_device(meter)
                 raise
             self._ask_device(meter)
+
+    def _on_event(self, source: "UmiId", events: int, timestamp_s: int) -> None:
+        """Show what a Peripheral publishes to us as its Host."""
+        from umi_cli.cli.published import published
+
+        record = published(source, events, timestamp_s, self.catalogue)
+        self.event("event", **record)
+        names = ", ".join(event["name"] for event in record["events"])
+        self.note(f"{record['source']} published: {names} at {record['timestamp']}")
 
     def _identity(self) -> "tuple[UmiId, Credentials | None]":
         """Return our UMI ID, and what we prove ourselves with; as guest neither costs anything."""

@@ -36,6 +36,9 @@ COMMANDS: dict[str, Entry] = {
         "umi_cli.cli.decode:decode", "Explain frames, packets and certificates; needs no device."
     ),
     "sim": Entry("umi_cli.cli.sim:sim", "Serve the virtual meter."),
+    "host": Entry(
+        "umi_cli.cli.host:host", "Be a Host: serve its objects, and forward to its ports."
+    ),
     "ports": Entry("umi_cli.cli.ports:ports", "List the ports of this host; nothing is sent."),
     "spec": Entry("umi_cli.cli.spec:spec", "Say what of UMI is implemented, and on what grounds."),
 }

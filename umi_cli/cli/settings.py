@@ -158,9 +158,10 @@ def from_profile(config: str | None, profile: str | None, environment: Mapping[s
         InputError: the file or the profile is missing, or something in the file is wrong.
     """
     path = config or user_config(environment)
-    document = _load(path, is_required=config is not None)
+    document = load_document(path, is_required=config is not None)
     profiles = document.pop("profile", {})
     default = document.pop("default_profile", None)
+    document.pop("host", None)  # the ports of a Host: `cli.host_config`
     if not isinstance(default, str | None):
         raise InputError(f"{path}: default_profile is no name")
     if not isinstance(profiles, dict) or not all(isinstance(t, dict) for t in profiles.values()):
@@ -197,7 +198,12 @@ def user_config(environment: Mapping[str, str]) -> str:
     return os.path.join(base, "umi", "config.toml")
 
 
-def _load(path: str, *, is_required: bool) -> dict[str, Any]:
+def load_document(path: str, *, is_required: bool) -> dict[str, Any]:
+    """Return the configuration file; nothing where it is missing and need not be there.
+
+    Raises:
+        InputError: it is missing, unreadable, or no TOML.
+    """
     try:
         with open(path, "rb") as file:
             import tomllib

@@ -24,6 +24,7 @@ from umi_cli.transports.base import Transport
 
 BUSY_PAUSE_S = 0.2  # between tries while the device is busy with another transaction
 BUSY_TRIES = 25  # 5 s in all
+_UNREACHED = (LinkErrorCode.BAD_ADDRESS, LinkErrorCode.CANNOT_FORWARD)
 _TEMPORARY = (LinkErrorCode.BUSY, LinkErrorCode.CANNOT_FORWARD)
 
 Observer = Callable[[str, bytes], None]
@@ -133,7 +134,10 @@ class LinkDriver:
 
     def _failure(self, event: Event, command: Command[Any]) -> Exception:
         if isinstance(event, LinkErrorReceived):
-            return _link_error(event.number, command)
+            error = _link_error(event.number, command)
+            if self._replies and event.number in _UNREACHED:
+                return LostError(f"{self._transport.address} answered before: {error}")
+            return error
         if isinstance(event, FragmentErrorReceived):
             return _fragment_error(event.number, command)
         assert isinstance(event, ExchangeFailed)  # noqa: S101 - a commander gets no other event

@@ -169,6 +169,15 @@ class Board(Protocol):
         """Clock bytes out, and as many in; `LostError` if the bus is gone."""
         ...
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when INTB has changed; -1 if there is none."""
+        ...
+
+    @property
+    def deadline(self) -> float | None:
+        """Return when to look at INTB again, where no descriptor tells: seconds, monotonic."""
+        ...
+
     def close(self) -> None:
         """Hold RSTB low, switch everything off and let go of the lines; twice is harmless."""
         ...

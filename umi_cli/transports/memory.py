@@ -10,7 +10,7 @@ from typing import Protocol, Self
 from umi_cli.errors import LostError
 from umi_cli.link.stream import DEFAULT_IDLE_GAP_S
 from umi_cli.optical.characters import LineSettings
-from umi_cli.transports.base import Steady
+from umi_cli.transports.base import Steady, SystemClock
 
 
 class Line(Protocol):
@@ -67,6 +67,14 @@ class SimulatedClock:
     def skip_to(self, moment: float) -> None:
         """Go on to a moment of the monotonic clock at once."""
         self._skipped_s += max(0.0, moment - self.monotonic())
+
+
+class WaitingClock(SystemClock):
+    """The host's clock, for an in-process line beside real ones: what is due is waited for."""
+
+    def skip_to(self, moment: float) -> None:
+        """Wait until a moment of the monotonic clock."""
+        self.sleep(max(0.0, moment - self.monotonic()))
 
 
 class MemoryTransport(Steady):
@@ -208,7 +216,7 @@ class MemoryBoard:
         self,
         pins: Pins,
         *,
-        clock: SimulatedClock,
+        clock: SimulatedClock | WaitingClock,
         address: str = "spi:sim",
         on_close: Callable[[], None] = lambda: None,
         hz: int = 1_000_000,
@@ -252,6 +260,15 @@ class MemoryBoard:
                 return False
             self.clock.skip_to(deadline if due is None or due <= now else min(due, deadline))
         return True
+
+    def fileno(self) -> int:
+        """Return -1: there is no descriptor in this process."""
+        return -1
+
+    @property
+    def deadline(self) -> float | None:
+        """Return when the peripheral may do something."""
+        return self._pins.deadline
 
     def exchange(self, data: bytes) -> bytes:
         """Clock bytes out, and as many in."""

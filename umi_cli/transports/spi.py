@@ -43,8 +43,8 @@ class SpiTransport:
         self._on_close = on_close
         self._inbox: list[bytes] = []
         self._is_present = False
-        self.missed = 0
-        """How often the peripheral did not wake to take a frame."""
+        self.misses = 0
+        """How often in a row the peripheral did not wake to take a frame."""
         try:
             self._is_present = self._power_up()
         finally:
@@ -77,8 +77,9 @@ class SpiTransport:
         try:
             if self._board.wait_for_int(True, self._in(WAKE_WITHIN_S)):
                 self._board.exchange(data)
+                self.misses = 0
             else:
-                self.missed += 1
+                self.misses += 1
         finally:
             self._board.select(False)
         self._board.wait_for_int(False, self._in(RISE_WITHIN_S))
@@ -105,6 +106,19 @@ class SpiTransport:
         self._board.wait_for_int(False, self._in(RISE_WITHIN_S))
         return data
 
+    def has_frame(self) -> bool:
+        """Tell whether the peripheral has something to say now."""
+        return bool(self._inbox) or self._board.int_is_low()
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when INTB has changed; -1 if there is none."""
+        return self._board.fileno()
+
+    @property
+    def deadline(self) -> float | None:
+        """Return when the board is to be looked at, where no descriptor tells."""
+        return self._board.deadline
+
     def recover(self) -> None:
         """Reset a peripheral that has fallen silent, or switch it off and on.
 
@@ -112,6 +126,7 @@ class SpiTransport:
             LostError: it does not come back; the port is off.
         """
         self._inbox.clear()
+        self.misses = 0
         if self._reset(RESET_S):
             return
         if self._board.switches_power:

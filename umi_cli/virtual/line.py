@@ -23,6 +23,7 @@ from umi_cli.link.frame import HOST_ADDRESS, LinkErrorCode
 from umi_cli.types import UNKNOWN_DEVICE
 from umi_cli.virtual.device import VirtualMeter
 from umi_cli.virtual.faults import Cut, FaultInjector, FaultRates
+from umi_cli.virtual.peer import Peer
 
 READER_ADDRESS = 5  # given to a commander without one, as in the captured frame
 
@@ -64,6 +65,11 @@ class MeterLine:
             addresses or LinkAddresses(own=HOST_ADDRESS, peer=READER_ADDRESS),
         )
         meter.memory.events.subscribers.append(self._on_event)
+
+    @property
+    def peer(self) -> Peer:
+        """Return what the meter knows of who is at the other end."""
+        return self._peer
 
     @property
     def deadline(self) -> float | None:

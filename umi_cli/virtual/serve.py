@@ -8,7 +8,6 @@ import errno
 import os
 import selectors
 import socket
-import termios
 import time
 import tty
 from collections.abc import Callable
@@ -17,81 +16,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from umi_cli.errors import InputError, NoSuchPortError, PortBusyError, PortPermissionError, UmiError
-from umi_cli.optical.characters import SIGN_ON_SETTINGS, LineSettings
-from umi_cli.optical.messages import RATES
-from umi_cli.virtual.line import MeterLine
+from umi_cli.optical.characters import SIGN_ON_SETTINGS
+from umi_cli.virtual.channels import Channel, FrameChannel, FramePort, Line
+from umi_cli.virtual.host import Host
 from umi_cli.virtual.optical_port import OpticalPort
 from umi_cli.virtual.setup import Simulation
 
-CHUNK_BYTES = 65_536
 MAX_UNSENT_BYTES = 1 << 20  # a reader that takes nothing is hung up on
 BACKLOG = 512
-OTHER_BAUD = 115_200  # stands for every rate that EN 62056-21 does not have
-
-
-class _Channel:
-    """A line and the file descriptor it is served on."""
-
-    def __init__(
-        self, line: MeterLine | OpticalPort, port: socket.socket | int, address: str
-    ) -> None:
-        self.line = line
-        self.port = port
-        self.address = address
-        self.unsent = bytearray()
-
-    @property
-    def is_terminal(self) -> bool:
-        return isinstance(self.port, int)
-
-    def read(self) -> bytes | None:
-        """Return what is there, None if it is nothing yet; no bytes once the reader is gone."""
-        try:
-            if isinstance(self.port, int):
-                return os.read(self.port, CHUNK_BYTES)
-            return self.port.recv(CHUNK_BYTES)
-        except BlockingIOError:
-            return None
-        except OSError:  # not only ConnectionError: a network that fails has many names
-            return b""
-
-    def write(self) -> None:
-        """Send what can be sent without waiting; `OSError` if the reader is gone."""
-        with suppress(BlockingIOError):
-            while self.unsent:
-                sent = (
-                    os.write(self.port, self.unsent)
-                    if isinstance(self.port, int)
-                    else self.port.send(self.unsent)
-                )
-                del self.unsent[:sent]
-
-    def look_at_reader(self) -> None:
-        """Have an optical line know what the reader's end of the terminal is set to."""
-        if isinstance(self.line, OpticalPort) and isinstance(self.port, int):
-            self.line.settings = terminal_settings(self.port)
-
-    def close(self) -> None:
-        self.line.close()
-        if isinstance(self.port, int):
-            os.close(self.port)
-        else:
-            self.port.close()
-
-
-_SPEEDS = {getattr(termios, f"B{baud}"): baud for baud in RATES.values()}
-
-
-def terminal_settings(master: int) -> LineSettings:
-    """Return what the other end of a pseudo-terminal is set to; other rates than
-    EN 62056-21's are one that the meter cannot hear.
-
-    Linux keeps every pseudo-terminal at 8N1, and tcsetattr reports 7E1 as refused (EINVAL). Nothing
-    is lost by that: a 7E1 character is an 8N1 character with its parity in bit 7, which a reader
-    makes in software.
-    """
-    attributes = termios.tcgetattr(master)
-    return LineSettings(baud=_SPEEDS.get(attributes[5], OTHER_BAUD))
 
 
 class Server:
@@ -99,14 +31,17 @@ class Server:
 
     Args:
         simulation: the meter; the server does not close it.
+        host: the Host with its ports that the meter is, if readers are to reach those.
     """
 
-    def __init__(self, simulation: Simulation) -> None:
+    def __init__(self, simulation: Simulation, host: Host | None = None) -> None:
         self._simulation = simulation
+        self._host = host
+        self._ports: list[FrameChannel] = []
         self._selector = selectors.DefaultSelector()
         self._listeners: list[socket.socket] = []
-        self._channels: set[_Channel] = set()
-        self._timed: set[_Channel] = set()
+        self._channels: set[Channel] = set()
+        self._timed: set[Channel] = set()
         self._links: dict[Path, str] = {}
         """What we made, and the terminal it leads to."""
         self._slaves: list[int] = []
@@ -179,13 +114,13 @@ class Server:
             if isinstance(channel.line, OpticalPort):
                 channel.line.press_key(time.monotonic())
 
-    def _open_terminal(self, link: Path, line: MeterLine | OpticalPort) -> None:
+    def _open_terminal(self, link: Path, line: Line) -> None:
         master, slave = os.openpty()
         tty.setraw(slave)  # it stays open: a reader may come and go
         self._slaves.append(slave)
         name = os.ttyname(slave)
         os.set_blocking(master, False)
-        self._add(_Channel(line, master, str(link)), master)
+        self._add(Channel(line, master), master)
         try:
             if link.is_symlink() and link.readlink().parent == Path(name).parent:
                 link.unlink()  # left behind by a run that was killed
@@ -200,6 +135,8 @@ class Server:
             for key, mask in self._selector.select(self._timeout_s()):
                 self._on_ready(key.data, mask)
             self._on_timers()
+            for channel in list(self._ports):
+                self._fetch(channel)
             while self._has_news:
                 self._publish()
 
@@ -227,11 +164,12 @@ class Server:
         self._waker.close()
 
     def _timeout_s(self) -> float | None:
-        due = [at for each in self._timed if (at := each.line.deadline) is not None]
+        waiting = (*self._timed, *self._ports)  # what a Peripheral wants changes as frames pass
+        due = [at for each in waiting if (at := each.deadline) is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
-    def _on_ready(self, target: socket.socket | _Channel | None, mask: int) -> None:
-        if isinstance(target, _Channel):
+    def _on_ready(self, target: socket.socket | Channel | None, mask: int) -> None:
+        if isinstance(target, Channel):
             self._on_channel(target, mask)
         elif target is not None:
             with suppress(OSError):  # it has gone again, or we have no descriptor left
@@ -240,17 +178,45 @@ class Server:
     def _add_connection(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._add(_Channel(self._new_line(), connection, "tcp"), connection)
+        try:
+            line = self._new_line()
+        except InputError:  # no link address is left for it
+            connection.close()
+            return
+        self._add(Channel(line, connection), connection)
 
-    def _new_line(self) -> MeterLine:
+    def _new_line(self) -> Line:
         self._names += 1
-        return self._simulation.new_line(f"line {self._names}")
+        name = f"line {self._names}"
+        return self._host.new_reader(name) if self._host else self._simulation.new_line(name)
 
-    def _add(self, channel: _Channel, port: Any) -> None:
+    def add_port(
+        self,
+        address: int,
+        port: FramePort,
+        on_lost: Callable[[str], None],
+        *,
+        wants_authentication: bool = False,
+    ) -> None:
+        """Serve a port of the Host, 1..15; it is switched off when its Peripheral is gone."""
+        if self._host is None:
+            raise ValueError("there is no Host to have ports")
+        line = self._host.new_port(address, wants_authentication=wants_authentication)
+        channel = FrameChannel(line, port, on_lost)
+        self._ports.append(channel)
+        self._channels.add(channel)
+        self._timed.add(channel)
+        if port.fileno() >= 0:
+            self._selector.register(port.fileno(), selectors.EVENT_READ, channel)
+        self._tend(channel, line.on_timer)
+
+    def _add(self, channel: Channel, port: Any) -> None:
         self._channels.add(channel)
         self._selector.register(port, selectors.EVENT_READ, channel)
 
-    def _on_channel(self, channel: _Channel, mask: int) -> None:
+    def _on_channel(self, channel: Channel, mask: int) -> None:
+        if isinstance(channel, FrameChannel):
+            return  # every port is looked at anyway
         if mask & selectors.EVENT_READ:
             data = channel.read()
             if data is None:
@@ -258,14 +224,36 @@ class Server:
             if not data:
                 self._drop(channel)
                 return
-            self._tend(channel, lambda now, utc: channel.line.receive_data(data, now, utc))
+            self._pass_on(channel, data)
         else:
+            self._send(channel)
+
+    def _fetch(self, channel: FrameChannel) -> None:
+        """Take every frame that a port has."""
+        while channel in self._channels and (data := channel.read()) is not None:
+            if not data:
+                self._drop(channel)
+                return
+            self._pass_on(channel, data)
+
+    def _pass_on(self, channel: Channel, data: bytes) -> None:
+        """Give a line what came in; under a Host it may be for any other line."""
+        self._tend(channel, lambda now, utc: channel.line.receive_data(data, now, utc))
+        if self._host is not None:
+            for other in list(self._channels):
+                if other is not channel:
+                    self._flush(other)
+
+    def _flush(self, channel: Channel) -> None:
+        chunks = channel.line.data_to_send()
+        if chunks:
+            channel.put(chunks)
             self._send(channel)
 
     def _on_timers(self) -> None:
         now = time.monotonic()
         for channel in list(self._timed):
-            due = channel.line.deadline
+            due = channel.deadline
             if due is not None and due <= now:
                 self._tend(channel, channel.line.on_timer)
 
@@ -278,36 +266,39 @@ class Server:
         for channel in list(self._channels):
             self._tend(channel, channel.line.on_timer)
 
-    def _tend(self, channel: _Channel, act: Callable[[float, float], None]) -> None:
+    def _tend(self, channel: Channel, act: Callable[[float, float], None]) -> None:
         """Let a line do something, and send what comes of it."""
         line = channel.line
         channel.look_at_reader()
         act(time.monotonic(), time.time())
-        channel.unsent += b"".join(line.data_to_send())
-        (self._timed.discard if line.deadline is None else self._timed.add)(channel)
+        channel.put(line.data_to_send())
+        (self._timed.discard if channel.deadline is None else self._timed.add)(channel)
         if line.is_hung_up and not channel.is_terminal:
             self._drop(channel)
             return
         line.is_hung_up = False  # a cable that was pulled is in again
         self._send(channel)
 
-    def _send(self, channel: _Channel) -> None:
+    def _send(self, channel: Channel) -> None:
         try:
             channel.write()
         except OSError:
             self._drop(channel)
             return
-        if len(channel.unsent) > MAX_UNSENT_BYTES:
+        if channel.unsent_bytes > MAX_UNSENT_BYTES:
             self._drop(channel)
-            return
-        waits = selectors.EVENT_WRITE if channel.unsent else 0
-        self._selector.modify(channel.port, selectors.EVENT_READ | waits, channel)
+        elif not isinstance(channel, FrameChannel):
+            waits = selectors.EVENT_WRITE if channel.unsent_bytes else 0
+            self._selector.modify(channel.port, selectors.EVENT_READ | waits, channel)
 
-    def _drop(self, channel: _Channel) -> None:
+    def _drop(self, channel: Channel) -> None:
         if channel in self._channels:
             self._channels.discard(channel)
             self._timed.discard(channel)
-            self._selector.unregister(channel.port)
+            if isinstance(channel, FrameChannel):
+                self._ports.remove(channel)
+            with suppress(KeyError, ValueError):  # a port without a descriptor was never registered
+                self._selector.unregister(channel.port)
             channel.close()
 
 

@@ -1,0 +1,199 @@
+"""What a line is served on: a socket, a pseudo-terminal, or a port of the Host with its pins."""
+
+import os
+import socket
+import termios
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from umi_cli.errors import LostError
+from umi_cli.optical.characters import LineSettings
+from umi_cli.optical.messages import RATES
+from umi_cli.virtual.host import HostLine
+from umi_cli.virtual.line import MeterLine
+from umi_cli.virtual.optical_port import OpticalPort
+
+CHUNK_BYTES = 65_536
+OTHER_BAUD = 115_200  # stands for every rate that EN 62056-21 does not have
+MAX_MISSES = 3  # frames that a Peripheral does not wake for, before it is reset
+
+Line = MeterLine | OpticalPort | HostLine
+
+_SPEEDS = {getattr(termios, f"B{baud}"): baud for baud in RATES.values()}
+
+
+def terminal_settings(master: int) -> LineSettings:
+    """Return what the other end of a pseudo-terminal is set to; other rates than EN 62056-21's are
+    one that the meter cannot hear.
+
+    Linux keeps every pseudo-terminal at 8N1, and tcsetattr reports 7E1 as refused (EINVAL). Nothing
+    is lost by that: a 7E1 character is an 8N1 character with its parity in bit 7, which a reader
+    makes in software.
+    """
+    return LineSettings(baud=_SPEEDS.get(termios.tcgetattr(master)[5], OTHER_BAUD))
+
+
+class Channel:
+    """A line and what it is served on.
+
+    Args:
+        line: the virtual meter's end.
+        port: a socket or a descriptor, which it closes.
+    """
+
+    def __init__(self, line: Line, port: socket.socket | int) -> None:
+        self.line = line
+        self.port = port
+        self._unsent = bytearray()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Return how much waits to be sent."""
+        return len(self._unsent)
+
+    @property
+    def deadline(self) -> float | None:
+        """Return when the line wants to be told the time: seconds, monotonic."""
+        return self.line.deadline
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether readers come and go without the channel ending."""
+        return isinstance(self.port, int)
+
+    def put(self, chunks: list[bytes]) -> None:
+        """Take what is to be sent."""
+        self._unsent += b"".join(chunks)
+
+    def read(self) -> bytes | None:
+        """Return what is there, None if it is nothing yet; no bytes once the reader is gone."""
+        try:
+            if isinstance(self.port, int):
+                return os.read(self.port, CHUNK_BYTES)
+            return self.port.recv(CHUNK_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:  # not only ConnectionError: a network that fails has many names
+            return b""
+
+    def write(self) -> None:
+        """Send what can be sent without waiting; `OSError` if the reader is gone."""
+        with suppress(BlockingIOError):
+            while self._unsent:
+                sent = (
+                    os.write(self.port, self._unsent)
+                    if isinstance(self.port, int)
+                    else self.port.send(self._unsent)
+                )
+                del self._unsent[:sent]
+
+    def look_at_reader(self) -> None:
+        """Have an optical line know what the reader's end of the terminal is set to."""
+        if isinstance(self.line, OpticalPort) and isinstance(self.port, int):
+            self.line.settings = terminal_settings(self.port)
+
+    def close(self) -> None:
+        """Forget the line and close what it was served on."""
+        self.line.close()
+        if isinstance(self.port, int):
+            os.close(self.port)
+        else:
+            self.port.close()
+
+
+class FramePort(Protocol):
+    """A port of the Host: frames go out and come in one by one, and INTB says when."""
+
+    misses: int
+    """How often in a row the Peripheral did not wake to take a frame."""
+
+    @property
+    def deadline(self) -> float | None:
+        """Return when the port is to be looked at, where no descriptor tells."""
+        ...
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when INTB has changed; -1 if there is none."""
+        ...
+
+    def has_frame(self) -> bool:
+        """Tell whether the Peripheral has something to say now."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Clock a frame out; `LostError` if the port is gone."""
+        ...
+
+    def receive(self, deadline: float) -> bytes:
+        """Fetch a frame; nothing at the deadline; `LostError` if the port is gone."""
+        ...
+
+    def recover(self) -> None:
+        """Reset the Peripheral; `LostError` if it does not come back."""
+        ...
+
+    def close(self) -> None:
+        """Switch it off."""
+        ...
+
+
+class FrameChannel(Channel):
+    """A port of the Host, and its line.
+
+    Args:
+        line: the Host's end.
+        port: the pins.
+        on_lost: told once why the Peripheral is gone.
+    """
+
+    def __init__(self, line: HostLine, port: FramePort, on_lost: Callable[[str], None]) -> None:
+        super().__init__(line, port.fileno())
+        self.host_line = line
+        self._port = port
+        self._on_lost = on_lost
+        self._frames: list[bytes] = []
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Return nothing: the Host waits for its Peripheral."""
+        return 0
+
+    @property
+    def deadline(self) -> float | None:
+        """Return when the line, or the port, wants to be looked at."""
+        times = (self.line.deadline, self._port.deadline)
+        return min((time for time in times if time is not None), default=None)
+
+    def put(self, chunks: list[bytes]) -> None:
+        """Take the frames that are to be sent."""
+        self._frames += chunks
+
+    def read(self) -> bytes | None:
+        """Return a frame if there is one, None if not; no bytes once the Peripheral is gone."""
+        try:
+            return (self._port.receive(0.0) or None) if self._port.has_frame() else None
+        except LostError as error:
+            self._on_lost(str(error))
+            return b""
+
+    def write(self) -> None:
+        """Clock the frames out; `OSError` if the Peripheral is gone.
+
+        One that does not wake several times in a row is reset, and greeted anew.
+        """
+        try:
+            while self._frames:
+                self._port.send(self._frames.pop(0))
+                if self._port.misses >= MAX_MISSES:
+                    self._port.recover()
+                    self._frames.clear()
+                    self.host_line.greet()
+        except LostError as error:
+            self._on_lost(str(error))
+            raise ConnectionError(str(error)) from error
+
+    def close(self) -> None:
+        """Forget the line and switch the port off."""
+        self.line.close()
+        self._port.close()
