@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from umi_cli.cli.base import command
-from umi_cli.cli.context import App, pass_app
+from umi_cli.cli.base import group
+from umi_cli.cli.context import App
+from umi_cli.cli.power import power
 from umi_cli.output.render import Table, View
 
 EXAMPLES = """\
@@ -19,15 +20,20 @@ umi ports --udev | sudo tee /etc/udev/rules.d/60-umi-probe.rules
 _RULES = Path(__file__).parent.parent / "share" / "60-umi-probe.rules"
 
 
-@command(examples=EXAMPLES)
+@group(examples=EXAMPLES, invoke_without_command=True)
 @click.option("--udev", is_flag=True, help="Print the udev rules for optical probes instead")
-@pass_app
-def ports(app: App, udev: bool) -> None:
+@click.pass_context
+def ports(ctx: click.Context, udev: bool) -> None:
     """List the ports of this host; nothing is sent.
 
     Serial ports come with their USB adapter, the chip if optical probes are made with it, and a
     path that stays the same when it is plugged in again; write that one into scripts.
     """
+    if ctx.invoked_subcommand is not None:
+        return
+    app = ctx.find_object(App)
+    assert app is not None  # noqa: S101 - the root has made it
+    app.begin("ports")
     if udev:
         text = _RULES.read_text(encoding="utf-8")
         app.emit({"rules": text}, View(blocks=[text.rstrip("\n")]))
@@ -44,6 +50,9 @@ def ports(app: App, udev: bool) -> None:
     table = Table(columns=columns, rows=rows)
     blocks: Sequence[Table | str] = [table] if rows else ["this host has no ports"]
     app.emit(data, View(blocks=blocks, csv=table))
+
+
+ports.add_command(power)
 
 
 def _row(kind: str, record: dict[str, Any]) -> list[object]:

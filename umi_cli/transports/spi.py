@@ -129,17 +129,20 @@ class SpiTransport:
         self.misses = 0
         if self._reset(RESET_S):
             return
-        if self._board.switches_power:
-            self._board.reset(True)
-            self._board.power(False)
-            self._wait(OFF_S)
-            if self._power_up():
-                return
+        if self._board.switches_power and self.restart():
+            return
         self.close()
         raise LostError(
             f"{self.address}: the peripheral does not answer its reset; the port is off",
             hint="check its connector; was it unplugged?",
         )
+
+    def restart(self) -> bool:
+        """Switch the port off and on; tell whether the peripheral is there."""
+        self._board.reset(True)
+        self._board.power(False)
+        self._wait(OFF_S)
+        return self._power_up()
 
     def close(self) -> None:
         """Hold the peripheral in reset and switch it off; twice is harmless."""
