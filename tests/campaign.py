@@ -2,9 +2,11 @@
 
     python -m tests.campaign --runs 10000 --faults all:0.05 --scheme 2
     python -m tests.campaign --line optical --faults ber:1e-4,drop:0.05,lift:0.01
+    python -m tests.campaign --line spi --faults drop:0.02,power:0.01 --pins all:0.02
 
 The optical line signs on first, at each of its rates in turn, with and without an echo; its time is
-that of the characters on it.
+that of the characters on it. On spi the meter is a Peripheral and we are its Host, which answers
+what it asks; what may go wrong on its pins comes on top.
 
 What must hold in every run, whatever the line does:
 
@@ -34,7 +36,9 @@ from umi_cli import crypto
 from umi_cli.certificates.cvc import Certificate
 from umi_cli.certificates.trust import Anchor, Trust
 from umi_cli.device.credentials import Scheme1Credentials, Scheme2Credentials
+from umi_cli.device.driver import HostEnd
 from umi_cli.device.meter import Meter
+from umi_cli.device.protection import Protection
 from umi_cli.device.protection1 import Scheme1
 from umi_cli.device.protection2 import Scheme2
 from umi_cli.device.session import Session
@@ -42,13 +46,21 @@ from umi_cli.errors import OutcomeUnknownError, UmiError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.optical.sign_on import SignOnProfile
 from umi_cli.transports.base import Transport
-from umi_cli.transports.memory import MemoryPort, MemoryTransport, SimulatedClock
+from umi_cli.transports.memory import (
+    MemoryBoard,
+    MemoryPort,
+    MemoryTransport,
+    SimulatedClock,
+)
 from umi_cli.transports.optical import OpticalSettings, OpticalTransport
+from umi_cli.transports.spi import SpiTransport
 from umi_cli.types import Role, UmiCode, UmiId, parse_datetime
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID
 from umi_cli.virtual.faults import FaultRates
+from umi_cli.virtual.host_end import HostObjects
 from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.optical_sign_on import OpticalCharacter
+from umi_cli.virtual.pin_faults import PinFaultRates
 from umi_cli.virtual.setup import SimOptions, Simulation
 
 START = "2026-11-22T10:00:00Z"
@@ -58,6 +70,7 @@ STEPS = 6
 STEP_BOUND_S = {
     "memory": 300.0,  # four tries, each of a RESYNC and a few frames, each frame three times 1 s
     "optical": 1500.0,  # and four sign-ons, each of up to four tries; at 300 baud a frame takes 9 s
+    "spi": 300.0,
 }
 DOCUMENTED = {10, 14, 15, 16, 17, 20, 21, 23, 24, 30, 31, 33}
 OPTICAL_RATES = (300, 2400, 9600, 19_200)
@@ -119,12 +132,17 @@ def trust_each_other(memory: Memory) -> None:
     memory.store.values[keys.code] = CREDENTIALS_1.key.raw * 16
 
 
-def session_under(scheme: int, transport: Transport) -> Session:
-    """Return a session with a meter that trusts us, under a security scheme."""
-    if scheme == 2:
-        return Session(transport, own_id=OWN_ID, protection=Scheme2(CREDENTIALS_2))
-    protection = Scheme1(CREDENTIALS_1) if scheme == 1 else None
-    return Session(transport, own_id=OWN_ID, protection=protection)
+def session_under(scheme: int, transport: Transport, host: HostEnd | None = None) -> Session:
+    """Return a session with a meter that trusts us, under a security scheme.
+
+    Args:
+        host: our objects, where we are the meter's Host.
+    """
+    protection: Protection | None = None
+    if scheme:
+        protection = Scheme2(CREDENTIALS_2) if scheme == 2 else Scheme1(CREDENTIALS_1)
+    port = 1 if host else None
+    return Session(transport, own_id=OWN_ID, protection=protection, port=port, host=host)
 
 
 @contextmanager
@@ -158,6 +176,7 @@ class Run:
         catalogue: Catalogue,
         scheme: int,
         line: str = "memory",
+        pins: PinFaultRates = PinFaultRates(),  # noqa: B008 - frozen
     ) -> None:
         spec = f"baud:{OPTICAL_RATES[seed % 4]}" + (",echo" if seed % 3 == 0 else "")
         options = SimOptions(
@@ -165,6 +184,7 @@ class Run:
             seed=seed,
             time_s=parse_datetime(START),
             optical=OpticalCharacter.parse(spec),
+            pin_faults=pins,
         )
         clock = SimulatedClock(START_UNIX_S)
         self.seed = seed
@@ -190,13 +210,19 @@ class Run:
 
     def _open(self) -> Meter:
         transport: Transport
-        if self.line == "optical":
+        host = None
+        if self.line == "spi":
+            board = MemoryBoard(self.simulation.new_peripheral("line"), clock=self.clock)
+            transport = SpiTransport(board)
+            own = Simulation(SimOptions(time_s=parse_datetime(START)), self.clock.utc())
+            host = HostObjects(own.meter, "port")
+        elif self.line == "optical":
             port = MemoryPort(self.simulation.new_optical_port("line"), clock=self.clock)
             settings = OpticalSettings(profile=SignOnProfile(wakeup=True))
             transport = OpticalTransport(port, settings, "optical")
         else:
             transport = MemoryTransport(self.simulation.new_line("line"), clock=self.clock)
-        return Meter(transport, session_under(self.scheme, transport), self.catalogue)
+        return Meter(transport, session_under(self.scheme, transport, host), self.catalogue)
 
     def _play_steps(self) -> None:
         for step in range(STEPS):
@@ -215,6 +241,8 @@ class Run:
         self.outcome.runs += 1
         for injector in self.simulation.injectors:
             self.outcome.faults += injector.counts
+        for faults in self.simulation.pin_faults:
+            self.outcome.faults.update({f"pin {name}": n for name, n in faults.counts.items()})
 
     def _step(self, step: int) -> str:
         try:
@@ -263,14 +291,19 @@ class Run:
 
 
 def run_campaign(
-    runs: int, rates: FaultRates, first_seed: int = 0, scheme: int = 0, line: str = "memory"
+    runs: int,
+    rates: FaultRates,
+    first_seed: int = 0,
+    scheme: int = 0,
+    line: str = "memory",
+    pins: PinFaultRates = PinFaultRates(),  # noqa: B008 - frozen
 ) -> Outcome:
     """Play the script that many times, each with its own seed."""
     outcome = Outcome()
     catalogue = Catalogue.load("ei4")
     with watched_nonces(outcome):
         for seed in range(first_seed, first_seed + runs):
-            Run(seed, rates, outcome, catalogue, scheme, line).play()
+            Run(seed, rates, outcome, catalogue, scheme, line, pins).play()
     return outcome
 
 
@@ -280,11 +313,19 @@ def main() -> None:
     parser.add_argument("--faults", default="all:0.05", help="as in umi sim --fault")
     parser.add_argument("--seed", type=int, default=0, help="of the first run")
     parser.add_argument("--scheme", type=int, choices=(0, 1, 2), default=0)
-    parser.add_argument("--line", choices=("memory", "optical"), default="memory")
+    parser.add_argument("--line", choices=("memory", "optical", "spi"), default="memory")
+    parser.add_argument("--pins", default="", help="faults of the pins, as in spi:sim?pins=")
     parser.add_argument("--errors", action="store_true", help="list what the steps ended with")
     arguments = parser.parse_args()
     rates = FaultRates.parse(arguments.faults)
-    outcome = run_campaign(arguments.runs, rates, arguments.seed, arguments.scheme, arguments.line)
+    outcome = run_campaign(
+        arguments.runs,
+        rates,
+        arguments.seed,
+        arguments.scheme,
+        arguments.line,
+        PinFaultRates.parse(arguments.pins),
+    )
     print(outcome)
     if arguments.errors:
         print("\n".join(f"{count:6} {error}" for error, count in outcome.errors.most_common()))

@@ -131,7 +131,8 @@ class SpiTransport:
             return
         if self._board.switches_power and self.restart():
             return
-        self.close()
+        self._board.reset(True)
+        self._board.power(False)
         raise LostError(
             f"{self.address}: the peripheral does not answer its reset; the port is off",
             hint="check its connector; was it unplugged?",
