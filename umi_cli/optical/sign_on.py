@@ -41,6 +41,7 @@ FAST_PAUSE_S = 0.03  # 20 ms at least, to a meter that promises as much
 QUIET_S = 1.6  # silence between the wake-up and the request
 IDLE_S = 2.0  # silence before another try
 MAX_IDLE_S = 20.0  # for a meter that does not stop talking
+BREAK_PAUSE_S = 0.15  # before a break: a pause ends a frame, of which it would be a part
 SETTLE_S = 0.02  # adapter and driver hold the last byte back that long
 SILENT_ATTEMPTS = 3
 SWITCH_DELAYS_MS = (0, 100, 250)  # tried after the profile's own
@@ -216,6 +217,7 @@ class SignOn:
         """End whatever session may be open, at any rate, and go back to 300 baud."""
         for baud in sorted(RATES.values(), reverse=True):
             self._set(LineSettings(baud=baud))
+            self._note((yield from self._listen(self._now + BREAK_PAUSE_S)))
             self._note((yield from self._send(with_parity(BREAK))))
             self._note((yield from self._listen(self._now + SETTLE_S)))
         self._set(SIGN_ON_SETTINGS)

@@ -10,7 +10,14 @@ from umi_cli.optical.characters import SIGN_ON_BAUD, with_parity
 from umi_cli.optical.echo import EchoCanceller, EchoMode
 from umi_cli.optical.evidence import diagnose
 from umi_cli.optical.messages import BREAK, Identification
-from umi_cli.optical.sign_on import REACTION_S, SLACK_S, Send, SignOn, SignOnProfile
+from umi_cli.optical.sign_on import (
+    BREAK_PAUSE_S,
+    REACTION_S,
+    SLACK_S,
+    Send,
+    SignOn,
+    SignOnProfile,
+)
 from umi_cli.transports.base import Clock, LinePort
 from umi_cli.transports.serial import SerialPort, open_port
 
@@ -158,10 +165,15 @@ class OpticalTransport:
             return
         self._is_signed_on = False
         with suppress(LostError):
+            self._pass_over(BREAK_PAUSE_S)
             self._port.send(with_parity(BREAK))
-            until = self.clock.monotonic() + len(BREAK) * self.byte_time_s
-            while self.clock.monotonic() < until:
-                self._port.receive(until)
+            self._pass_over(len(BREAK) * self.byte_time_s)
+
+    def _pass_over(self, pause_s: float) -> None:
+        """Let time pass, and forget what comes meanwhile."""
+        until = self.clock.monotonic() + pause_s
+        while self.clock.monotonic() < until:
+            self._port.receive(until)
 
     def __enter__(self) -> Self:
         return self
