@@ -35,9 +35,11 @@ from umi_cli.connecting import open_transport
 from umi_cli.device.meter import Meter
 from umi_cli.errors import (
     LostError,
+    NoAnswerError,
     NoSuchPortError,
     PortBusyError,
     SignOnError,
+    UmiError,
 )
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.optical.characters import LineSettings, with_parity
@@ -291,6 +293,106 @@ AT_9600 = heard(
     LineSettings(baud=9600),
     LineSettings(baud=300),
 )
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "sentence", "hint"),
+    [
+        pytest.param(silent, NoAnswerError, "nothing came back at all", "press", id="silence"),
+        pytest.param(echoing, NoAnswerError, "but our own echo", "echo=on", id="echo"),
+        pytest.param(
+            identifying(),
+            SignOnError,
+            r"ELS EISGMv0 identified itself, and was silent after the option select V/Y = 0/6"
+            r" \(switch delays of 50, 0, 100, 250 ms were tried\)",
+            "switch-delay=",
+            id="no switch",
+        ),
+        pytest.param(
+            identifying(READOUT),
+            SignOnError,
+            "ELS EISGMv0 answered the option select with an ASCII readout",
+            "no UMI meter",
+            id="readout",
+        ),
+        pytest.param(
+            identifying(with_parity(b"\x15")),
+            SignOnError,
+            "ELS EISGMv0 refused the option select V/Y = 0/6 with NAK",
+            "y=7",
+            id="NAK",
+        ),
+        pytest.param(
+            identifying(b"\x13\x88"),
+            SignOnError,
+            "holds no UMI frame",
+            "noisy",
+            id="noise after the switch",
+        ),
+        pytest.param(
+            identifying(ident=HDLC_IDENT),
+            SignOnError,
+            r"ISK ME382 offers HDLC .*HDLC \(DLMS\), not UMI",
+            "no UMI meter",
+            id="HDLC",
+        ),
+        pytest.param(
+            saying(bytes.fromhex("7ea00a000200234193c65a7e")),
+            SignOnError,
+            "sends HDLC frames",
+            "no UMI meter",
+            id="HDLC frames",
+        ),
+        pytest.param(saying(READOUT), SignOnError, "readout unasked", "no UMI meter", id="unasked"),
+        pytest.param(
+            saying(AT_9600), SignOnError, "garbage came at 300 baud", "wait 60 s", id="garbage"
+        ),
+        pytest.param(
+            saying(b"\xfe\xfe"), SignOnError, "garbage came", "wait 60 s", id="short garbage"
+        ),
+        pytest.param(
+            saying(ODD),
+            SignOnError,
+            "parity is wrong everywhere, in 100% of 42 characters",
+            "parity=hard",
+            id="odd parity",
+        ),
+        pytest.param(
+            saying(bytes(each & 0x7F for each in IDENT)),
+            SignOnError,
+            r"parity is wrong in \d\d% of 42 characters",
+            "parity=hard",
+            id="no parity",
+        ),
+        pytest.param(
+            saying(bytes(20)), SignOnError, "only a constant level", "turn the head", id="level"
+        ),
+    ],
+)
+def test_what_is_no_umi_meter_is_told_by_its_name(
+    answer: Callable[[int, bytes], bytes], kind: type[UmiError], sentence: str, hint: str
+) -> None:
+    with (
+        terminal() as line,
+        ScriptedMeter(line, answer).playing() as meter,
+        pytest.raises(kind, match=f"^opto:x: .*{sentence}") as caught,
+    ):
+        sign_on(line, hurry=20)
+    assert caught.value.exit_code == (14 if kind is NoAnswerError else 16)
+    assert hint in caught.value.hint
+    assert meter.messages.count(REQUEST) >= 1
+    rates = [rate for rate, message in meter.heard if message == SIGN_OFF]
+    assert set(rates) == {300, 600, 1200, 2400, 4800, 9600, 19_200}, "no session is left open"
+
+
+def test_a_meter_that_never_stops_talking_at_another_rate() -> None:
+    with (
+        terminal() as line,
+        ScriptedMeter(line, silent, chatter=AT_9600).playing(),
+        pytest.raises(SignOnError, match="garbage came at 300 baud") as caught,
+    ):
+        sign_on(line, hurry=20)
+    assert "session may still be open" in caught.value.hint
 
 
 def test_a_meter_in_a_session_of_somebody_else_comes_back_after_the_break() -> None:

@@ -3,9 +3,10 @@
 Protocol 8; EN 62056-21. Each finding has its own sentence, and says what to do next.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from umi_cli.errors import NoAnswerError, SignOnError, UmiError
+from umi_cli.errors import MalformedError, NoAnswerError, SignOnError, UmiError
 from umi_cli.optical.characters import count_bad_parity, without_parity
 from umi_cli.optical.messages import NAK, Identification
 
@@ -66,18 +67,25 @@ def _unidentified(heard: bytes, *, has_echo: bool) -> UmiError:
         )
     if heard.count(_HDLC_FLAG) >= 2:
         return _hdlc("the meter sends HDLC frames")
-    bad = count_bad_parity(heard) / len(heard)
-    if len(heard) >= MIN_CHARACTERS and bad >= EVERYWHERE:
-        return SignOnError(
-            f"the parity is wrong everywhere, in {bad:.0%} of {len(heard)} characters",
-            hint="the head is upside down, or the meter signs on at another rate than 300 baud 7E1;"
-            " an adapter that changes bit 7 wants parity=hard",
-        )
+    if _holds_identification(heard):
+        return _wrong_parity(heard)
     if is_readout(heard):
         return _readout("the meter sends an ASCII readout unasked")
     return SignOnError(
         f"garbage came at 300 baud ({heard[:16].hex(' ')}{' …' if len(heard) > 16 else ''})",
-        hint=f"a session may still be open at another rate: {_SESSION_OPEN}",
+        hint=f"a session may still be open at another rate: {_SESSION_OPEN}; else turn the head"
+        " round (mostly cable down)",
+    )
+
+
+def _wrong_parity(heard: bytes) -> UmiError:
+    bad = count_bad_parity(heard) / len(heard)
+    where = "everywhere, " if bad >= EVERYWHERE else ""
+    return SignOnError(
+        f"an identification came, and its parity is wrong {where}in {bad:.0%} of {len(heard)}"
+        " characters",
+        hint="an adapter that changes bit 7 wants parity=hard; else the line is noisy, or the meter"
+        " signs on otherwise than at 300 baud 7E1",
     )
 
 
@@ -120,6 +128,15 @@ def _hdlc(what: str) -> SignOnError:
         f"{what}: it speaks HDLC (DLMS), not UMI",
         hint="this is no UMI meter, or its UMI wants other characters: opto:DEVICE?v=0&y=7",
     )
+
+
+def _holds_identification(heard: bytes) -> bool:
+    """Tell whether an identification stands in what was heard, whatever its parity."""
+    for line in without_parity(heard).splitlines(keepends=True):
+        with suppress(MalformedError):
+            Identification.decode(line)
+            return True
+    return False
 
 
 def is_readout(data: bytes) -> bool:
