@@ -1,6 +1,7 @@
 """Optical probes on real pseudo-terminals, and on what else pyserial opens by URL (protocol 8)."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +16,7 @@ from tests.transports.ends import (
     LOCALHOST,
     SAFETY_S,
     TerminalServer,
+    free_port,
     peer,
     served,
     terminal,
@@ -47,6 +49,7 @@ from umi_cli.optical.messages import OptionSelect
 from umi_cli.transports.address import Address
 from umi_cli.transports.memory import MemoryPort, SimulatedClock
 from umi_cli.transports.optical import OpticalSettings, OpticalTransport
+from umi_cli.transports.serial import SerialPort, open_port
 from umi_cli.types import Role
 from umi_cli.virtual.optical_sign_on import PortState
 from umi_cli.virtual.setup import SimOptions, Simulation
@@ -251,6 +254,15 @@ def test_a_device_that_vanishes_in_the_middle_of_a_transfer() -> None:
         with pytest.raises(LostError, match="is gone") as caught:
             reader.read("counter")
         assert caught.value.exit_code == 17
+
+
+def test_a_port_that_is_gone_takes_no_settings() -> None:
+    with terminal() as line:
+        port = SerialPort(open_port(line.name, 300, "opto:x"), "opto:x")
+        line.vanish()
+        with pytest.raises(LostError, match="opto:x is gone"):
+            port.set_line(LineSettings(baud=9600))
+        port.close()
 
 
 def test_parity_of_the_port_is_refused_where_there_is_none() -> None:
@@ -518,3 +530,51 @@ def test_an_adapter_that_refuses_what_it_is_set_to(
         umi_cli.connect(f"opto:{url}?wakeup=none{option}")
     assert caught.value.exit_code == 16
     assert hint in caught.value.hint
+
+
+@OF_PYSERIAL
+def test_a_terminal_server_that_is_gone_is_not_one_that_refuses() -> None:
+    hang_ups: list[socket.socket] = []
+
+    with simulated() as simulation:
+        server = TerminalServer(lambda: OpticalSerial(simulation))
+
+        def serve(connection: socket.socket) -> None:
+            hang_ups.append(connection)
+            server.serve(connection)
+
+        with peer(serve) as number:
+            url = f"rfc2217://{LOCALHOST}:{number}?timeout=0.5"
+            port = SerialPort(open_port(url, 300, "opto:x"), "opto:x")
+            hang_ups[0].shutdown(socket.SHUT_RDWR)
+            with pytest.raises(LostError, match="opto:x is gone"):
+                port.set_line(LineSettings(baud=9600))
+            port._port._socket.close()  # pyserial leaves it open when it cannot shut it down
+            port.close()
+
+
+def test_a_probe_behind_a_bridge_stays_at_300_baud(tmp_path: Path) -> None:
+    with served(optical=tmp_path / "probe", opto="baud:9600,no-wakeup") as meter:
+        device = meter.opto.partition(":")[2]
+        bridge = TerminalServer(lambda: PlainPort(device, 300, timeout=0.01), is_telnet=False)
+        with (
+            peer(bridge.serve) as port,
+            umi_cli.connect(f"opto:socket://{LOCALHOST}:{port}?wakeup=none") as reader,
+        ):
+            assert reader.transport.byte_time_s == 10 / 300
+            reader.ping()
+        wait_until(lambda: is_listening(meter))
+
+
+def test_nobody_behind_a_bridge() -> None:
+    with pytest.raises(NoSuchPortError, match="refused"):
+        umi_cli.connect(f"opto:socket://{LOCALHOST}:{free_port()}")
+
+
+def test_a_bridge_that_hangs_up_while_it_is_signed_on_through() -> None:
+    def act(connection: socket.socket) -> None:
+        connection.recv(100)
+
+    with peer(act) as port, pytest.raises(LostError, match="is gone") as caught:
+        umi_cli.connect(f"opto:socket://{LOCALHOST}:{port}?wakeup=none")
+    assert caught.value.exit_code == 17
