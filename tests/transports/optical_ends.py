@@ -43,6 +43,7 @@ def sign_on(line: Terminal, *, hurry: int = 10, **profile: Any) -> OpticalTransp
     """Sign on at a terminal, without a wake-up and in a hurry; raises as the transport does."""
     port = SerialPort(open_port(line.name, SIGN_ON_BAUD, "opto:x"), "opto:x")
     port.clock = HurriedClock(hurry)
+    port._port.timeout = 0.002  # how long it waits at once: that is in no hurry
     settings = OpticalSettings()
     settings = replace(settings, profile=replace(settings.profile, **profile))
     return OpticalTransport(port, settings, "opto:x")
