@@ -249,7 +249,7 @@ def test_a_probe_that_is_put_back_in_time_loses_nothing(seconds: float) -> None:
     }
 
 
-@pytest.mark.parametrize("scheme", [0, 2])
+@pytest.mark.parametrize("scheme", [0, 1, 2])
 def test_a_probe_that_is_lifted_for_ever(scheme: int) -> None:
     line = bench(scheme)
     line.meter.read("counter")

@@ -153,8 +153,9 @@ class Session:
         """End the protection. A device that no longer answers is left as it is."""
         command = self._protection.farewell()
         if command is not None:
-            with suppress(UmiError, InDoubtError):
-                self._exchange(command, self._protection, is_signed=False)
+            if not self._driver.is_lost:  # it would be signed on to again, for half a minute
+                with suppress(UmiError, InDoubtError):
+                    self._exchange(command, self._protection, is_signed=False)
             self._protection.doubt()
 
     def deliver(self, signed: SignedCommand) -> Payload:
