@@ -27,6 +27,7 @@ from tests.transports.optical_ends import (
     REQUEST,
     RESYNC,
     SIGN_OFF,
+    SYNCED,
     OpticalSerial,
     PlainPort,
     ScriptedMeter,
@@ -197,16 +198,26 @@ def test_the_rate_changes_on_the_open_port_and_a_break_is_the_last_that_is_said(
     assert meter.heard == [(300, REQUEST), (300, SELECT), (9600, RESYNC), (9600, SIGN_OFF)]
 
 
-def test_a_meter_that_offers_a_reserved_rate_is_told_so() -> None:
-    ident = with_parity(b"/ELS9EISGMv0\r\n")
-    answer = partial(by_the_book, then={REQUEST: ident})
+RESERVED = with_parity(b"/ELS9EISGMv0\r\n")
+
+
+def test_a_meter_that_offers_a_reserved_rate_gets_no_option_select() -> None:
     with (
         terminal() as line,
-        ScriptedMeter(line, answer).playing() as meter,
-        pytest.raises(SignOnError),
+        ScriptedMeter(line, partial(by_the_book, then={REQUEST: RESERVED})).playing() as meter,
+        pytest.raises(SignOnError, match="offers the rate '9', which mode C") as caught,
     ):
         sign_on(line)
-    assert SELECT not in meter.messages
+    assert "baud=300" in caught.value.hint
+    assert set(meter.messages) == {REQUEST, SIGN_OFF}
+
+
+def test_a_meter_that_offers_a_reserved_rate_can_stay_at_300_baud() -> None:
+    stay = with_parity(OptionSelect(v="0", z="0", y="6").encode())
+    answer = partial(by_the_book, then={REQUEST: RESERVED, RESYNC: SYNCED})
+    with terminal() as line, ScriptedMeter(line, answer).playing() as meter:
+        sign_on(line, baud=300).close()
+    assert meter.heard == [(300, REQUEST), (300, stay), (300, RESYNC), (300, SIGN_OFF)]
 
 
 def test_a_device_that_vanishes_while_it_is_signed_on_to() -> None:

@@ -35,9 +35,9 @@ class Evidence:
     answered: bytes = b""
     """What came after an option select, at whatever rate."""
     select: str = ""
-    """The option select that was sent last, `V/Y = 0/6`."""
+    """The last option select, `V/Y = 0/6`."""
     delays_ms: list[int] = field(default_factory=list)
-    """The switch delays that were tried."""
+    """The switch delays that were tried; none if no option select was sent."""
 
 
 def diagnose(evidence: Evidence, *, has_echo: bool) -> UmiError:
@@ -91,6 +91,11 @@ def _wrong_parity(heard: bytes) -> UmiError:
 
 def _unswitched(evidence: Evidence, meter: Identification) -> UmiError:
     answered = evidence.answered
+    if not evidence.delays_ms:
+        return SignOnError(
+            f"{meter} offers the rate {meter.rate!r}, which mode C of EN 62056-21 does not have",
+            hint="stay at 300 baud: opto:DEVICE?baud=300",
+        )
     if is_readout(answered):
         return _readout(f"{meter} answered the option select with an ASCII readout")
     if is_nak(answered):

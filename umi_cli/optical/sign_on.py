@@ -139,17 +139,18 @@ class SignOn:
                 yield from self._switch(meter, delays_ms.pop(0))
                 if self.has_succeeded:
                     return
-                if self._is_hopeless(meter):
+                if self._is_hopeless():
                     delays_ms.clear()
             yield from self._end_sessions()
             if not silent_attempts_left or not delays_ms:
                 return
             yield from self._come_to_rest()
 
-    def _is_hopeless(self, meter: Identification) -> bool:
+    def _is_hopeless(self) -> bool:
         """Tell whether another switch delay would change nothing."""
         answered = self.evidence.answered
-        return meter.baud is None or is_readout(answered) or is_nak(answered)
+        is_unsaid = not self.evidence.delays_ms
+        return is_unsaid or is_readout(answered) or is_nak(answered)
 
     def _identify(self) -> Generator[float, bytes, Identification | None]:
         """Ask who is there; return the answer, or None."""
@@ -187,7 +188,7 @@ class SignOn:
         z = "0" if self.profile.baud == SIGN_ON_BAUD else meter.rate
         select = OptionSelect(v=self.profile.v, z=z, y=self.profile.y)
         self.evidence.select = f"V/Y = {select.v}/{select.y}"
-        if meter.baud is None:
+        if select.z not in RATES:
             return
         self.evidence.delays_ms.append(delay_ms)
         # Waited out by computation: a drain call returns early on USB adapters.
