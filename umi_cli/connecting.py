@@ -144,18 +144,18 @@ def _open_probe(address: Address, optical: OpticalProfile, observer: Observer | 
     from umi_cli.transports.optical import OpticalTransport, open_optical
     from umi_cli.transports.optical_options import settle
 
-    device = address.target
-    if address.kind == "auto":
-        from umi_cli.transports import hosts
-
-        device = hosts.the_probe(hosts.serial_ports()).path
     profile = SignOnProfile(
         v=optical.v,
         y=optical.y,
         wakeup=optical.wakeup == "std",
         switch_delay_ms=optical.switch_delay_ms,
     )
-    settings = settle(address.options, device, profile, optical.is_for)
+    settings = settle(address.options, address.target, profile, optical.is_for)
+    device = address.target
+    if address.kind == "auto":
+        from umi_cli.transports import hosts
+
+        device = hosts.the_probe(hosts.serial_ports()).path
     if device.partition("?")[0].partition(":")[0] == "sim":
         return OpticalTransport(_sim_port(device), settings, address.text, observer)
     return open_optical(device, settings, f"opto:{device}", observer)

@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
@@ -10,8 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from serial.rfc2217 import PortManager
 
 from tests.device.scripted import ScriptedDevice
+from umi_cli.virtual.optical_port import OpticalPort
 from umi_cli.virtual.serve import Server
 from umi_cli.virtual.setup import SimOptions, Simulation
 
@@ -30,18 +35,28 @@ class Served:
     """Its address on TCP."""
     pty: str
     """Its address on a pseudo-terminal, if it has one."""
+    opto: str
+    """The address of its optical port on a pseudo-terminal, if it has one."""
 
     @property
     def port(self) -> int:
         return int(self.tcp.rpartition(":")[2])
 
+    @property
+    def optical(self) -> OpticalPort:
+        """Its optical port, which the other thread drives."""
+        [port] = [each.line for each in self.server._channels if each.address == self.opto[5:]]
+        assert isinstance(port, OpticalPort)
+        return port
+
 
 @contextmanager
-def served(pty: Path | None = None, **query: str) -> Iterator[Served]:
-    """Serve a virtual meter on TCP, and on a pseudo-terminal if there is a name for it.
+def served(pty: Path | None = None, optical: Path | None = None, **query: str) -> Iterator[Served]:
+    """Serve a virtual meter on TCP, and on pseudo-terminals if there are names for them.
 
     Args:
-        pty: the name of the pseudo-terminal.
+        pty: the name of a pseudo-terminal for link frames.
+        optical: the name of a pseudo-terminal for its optical port.
         query: options of the meter, as in `sim:?…`; `_` stands for `-`.
     """
     options = {name.rstrip("_").replace("_", "-"): text for name, text in query.items()}
@@ -49,9 +64,10 @@ def served(pty: Path | None = None, **query: str) -> Iterator[Served]:
     with Server(simulation) as server, ThreadPoolExecutor(1) as pool:
         tcp = server.listen(LOCALHOST, 0)
         terminal = server.open_terminal(pty) if pty else ""
+        opto = server.open_optical(optical) if optical else ""
         running = pool.submit(server.run)
         try:
-            yield Served(server, simulation, tcp, terminal)
+            yield Served(server, simulation, tcp, terminal, opto)
         finally:
             server.stop()
             running.result(SAFETY_S)
@@ -102,6 +118,47 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
+class TerminalServer:
+    """A terminal server: it passes what it is given on to a serial port, and what comes back.
+
+    Args:
+        open_port: opens the serial port.
+        is_telnet: it obeys RFC 2217; else it passes the bytes on, and its port stays as it is.
+    """
+
+    def __init__(self, open_port: Callable[[], Any], *, is_telnet: bool = True) -> None:
+        self.settings = 0
+        """How often a rate was set."""
+        self._open_port = open_port
+        self._is_telnet = is_telnet
+        self._lock = threading.Lock()
+
+    def serve(self, connection: socket.socket) -> None:
+        """Serve a connection until the caller hangs up."""
+        self._connection = connection
+        with self._open_port() as port:
+            manager = PortManager(port, self) if self._is_telnet else None  # type: ignore[arg-type]
+            is_over = threading.Event()
+
+            def from_port() -> None:
+                while not is_over.is_set():
+                    if data := port.read(1):
+                        self.write(b"".join(manager.escape(data)) if manager else data)
+
+            with in_thread(from_port):
+                try:
+                    while data := connection.recv(1000):
+                        self.settings += data.count(b"\xff\xfa\x2c\x01")
+                        port.write(b"".join(manager.filter(data)) if manager else data)
+                finally:
+                    is_over.set()
+
+    def write(self, data: bytes) -> None:
+        """Send to the caller."""
+        with self._lock:
+            self._connection.sendall(data)
+
+
 def free_port() -> int:
     """Return a TCP port on which nobody listens."""
     with socket.create_server((LOCALHOST, 0)) as listener:
@@ -115,6 +172,8 @@ class Terminal:
     master: int
     slave: int
     is_open: bool = True
+    is_held: bool = True
+    """We have the slave open, too."""
 
     @property
     def name(self) -> str:
@@ -125,6 +184,12 @@ class Terminal:
         if self.is_open:
             self.is_open = False
             os.close(self.master)
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Close the slave, so that the master learns when the device under test closes it."""
+        if self.is_held:
+            self.is_held = False
             os.close(self.slave)
 
     def read(self) -> bytes:

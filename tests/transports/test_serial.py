@@ -4,14 +4,12 @@ import logging
 import os
 import socket
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import serial
-from serial.rfc2217 import PortManager
 
 import umi_cli
 from tests.device.scripted import ScriptedDevice, value
@@ -19,6 +17,7 @@ from tests.transports.ends import (
     LOCALHOST,
     SAFETY_S,
     Terminal,
+    TerminalServer,
     free_port,
     in_thread,
     peer,
@@ -255,48 +254,11 @@ def test_what_came_before_the_end_still_comes() -> None:
     assert b"".join(received) == data
 
 
-class Rfc2217Server:
-    """A terminal server: it obeys RFC 2217, and passes what it is given on to a meter.
-
-    Args:
-        meter_port: the TCP port of the meter.
-    """
-
-    def __init__(self, meter_port: int) -> None:
-        self.settings = 0
-        """How often a rate was set."""
-        self._meter_port = meter_port
-
-    def serve(self, connection: socket.socket) -> None:
-        url = f"socket://{LOCALHOST}:{self._meter_port}"
-        with serial.serial_for_url(url, timeout=0.01) as line:
-            self._lock = threading.Lock()
-            self._connection = connection
-            manager = PortManager(line, self)  # type: ignore[arg-type]  # any port, any writer
-            is_over = threading.Event()
-
-            def from_meter() -> None:
-                while not is_over.is_set():
-                    if data := line.read(1):
-                        self.write(b"".join(manager.escape(data)))
-
-            with in_thread(from_meter):
-                try:
-                    while data := connection.recv(1000):
-                        self.settings += data.count(b"\xff\xfa\x2c\x01")
-                        line.write(b"".join(manager.filter(data)))
-                finally:
-                    is_over.set()
-
-    def write(self, data: bytes) -> None:
-        with self._lock:
-            self._connection.sendall(data)
-
-
 @contextmanager
-def terminal_server() -> Iterator[tuple[Rfc2217Server, int]]:
+def terminal_server() -> Iterator[tuple[TerminalServer, int]]:
     with served() as meter:
-        server = Rfc2217Server(meter.port)
+        url = f"socket://{LOCALHOST}:{meter.port}"
+        server = TerminalServer(lambda: serial.serial_for_url(url, timeout=0.01))
         with peer(server.serve) as port:
             yield server, port
 

@@ -83,6 +83,8 @@ class LinkDriver:
         self._observer = observer
         self._replies = 0
         self._has_fallen_silent = False
+        self.is_lost = False
+        """The device has fallen silent, and could not be brought back."""
 
     def transact(self, packet: bytes, command: Command[Any]) -> bytes:
         """Send a packet and return the one that answers it.
@@ -107,6 +109,7 @@ class LinkDriver:
     def _recover(self) -> None:
         """Have the transport bring the device back; `InDoubtError` if it does not come."""
         self.link.reset()
+        self.is_lost = True
         try:
             self._transport.recover()
         except UmiError as error:
@@ -115,7 +118,7 @@ class LinkDriver:
                 hint=error.hint,
             )
             raise InDoubtError(lost, may_have_run=False) from error
-        self._has_fallen_silent = False
+        self._has_fallen_silent = self.is_lost = False
 
     def _link_exchange(self, packet: bytes) -> Event:
         """Run one link exchange to its end; `InDoubtError` if the port was lost."""

@@ -84,6 +84,7 @@ class Session:
         self._transaction = -1 if is_tied else secrets.randbelow(1 << 16)
         self._device_ahead_s = 0
         self._is_time_proved = False
+        self._is_preparing = False
         settings = LinkSettings(
             timeout_s=transport.timeout_s if timeout_s is None else timeout_s,
             attempts=attempts,
@@ -155,8 +156,9 @@ class Session:
         """End the protection. A device that no longer answers is left as it is."""
         command = self._protection.farewell()
         if command is not None:
-            with suppress(UmiError, InDoubtError):
-                self._exchange(command, self._protection, is_signed=False)
+            if not self._driver.is_lost:  # it would be signed on to again, for half a minute
+                with suppress(UmiError, InDoubtError):
+                    self._exchange(command, self._protection, is_signed=False)
             self._protection.doubt()
 
     def deliver(self, signed: SignedCommand) -> Payload:
@@ -230,17 +232,23 @@ class Session:
                 raise _lost(command, failure.cause) from failure.cause
             if isinstance(failure.cause, NoAnswerError) or not self.link.frames_received:
                 break
+            if self._driver.is_lost and self._is_preparing:
+                break  # what this prepares is tried again: to sign on takes half a minute
         assert failure is not None  # noqa: S101 - the loop ran at least once
         raise failure.cause
 
     def _make_ready(self, protection: Protection) -> None:
         """Begin a protection; `InDoubtError` if the line spoilt that, so that it is tried again."""
+        if protection.is_ready:
+            return
+        self._is_preparing = True
         try:
-            if not protection.is_ready:
-                protection.begin(self)
+            protection.begin(self)
         except _SPOILT as error:
             protection.doubt()
             raise InDoubtError(error, may_have_run=False) from error
+        finally:
+            self._is_preparing = False
 
     def _exchange(
         self, command: Command[Any], protection: Protection, *, is_signed: bool

@@ -67,7 +67,9 @@ class FrameReceiver:
         while (length := self._frame_length()) is not None and length <= len(self._buffer):
             candidate = bytes(self._buffer[:length])
             # choice: zeros alone have a right CRC, and are a line that is stuck, or wake-up NULs
-            if any(candidate) and crc(candidate[:-CRC_BYTES]) == int.from_bytes(candidate[-CRC_BYTES:], "little"):
+            if any(candidate) and crc(candidate[:-CRC_BYTES]) == int.from_bytes(
+                candidate[-CRC_BYTES:], "little"
+            ):
                 del self._buffer[:length]
                 self._in_step = True
                 frames.append(Frame.decode(candidate))

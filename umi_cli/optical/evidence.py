@@ -3,9 +3,10 @@
 Protocol 8; EN 62056-21. Each finding has its own sentence, and says what to do next.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from umi_cli.errors import NoAnswerError, SignOnError, UmiError
+from umi_cli.errors import MalformedError, NoAnswerError, SignOnError, UmiError
 from umi_cli.optical.characters import count_bad_parity, without_parity
 from umi_cli.optical.messages import NAK, Identification
 
@@ -14,7 +15,6 @@ EVERYWHERE = 0.9  # the share of bad parity that noise does not reach: it spoils
 _STX = 0x02
 _HDLC_FLAG = b"\x7e"
 _READOUT_CHARACTERS = 6  # that many printable ones behind STX are no chance
-_CONSTANT = ({0x00}, {0xFF})
 
 _HEAD = (
     "check that the head sits on the port, the right way up (mostly cable down); press the meter's"
@@ -34,9 +34,9 @@ class Evidence:
     answered: bytes = b""
     """What came after an option select, at whatever rate."""
     select: str = ""
-    """The option select that was sent last, `V/Y = 0/6`."""
+    """The last option select, `V/Y = 0/6`."""
     delays_ms: list[int] = field(default_factory=list)
-    """The switch delays that were tried."""
+    """The switch delays that were tried; none if no option select was sent."""
 
 
 def diagnose(evidence: Evidence, *, has_echo: bool) -> UmiError:
@@ -59,30 +59,42 @@ def _unidentified(heard: bytes, *, has_echo: bool) -> UmiError:
         )
     if not heard:
         return NoAnswerError("nothing came back at all, not even an echo", hint=_HEAD)
-    if set(heard) in _CONSTANT and len(heard) >= MIN_CHARACTERS:
+    if not any(heard) and len(heard) >= MIN_CHARACTERS:  # the line never rests high
         return SignOnError(
             "only a constant level came: the head is upside down, or its adapter inverts the line",
             hint="turn the head round (mostly cable down), and keep bright light off it",
         )
     if heard.count(_HDLC_FLAG) >= 2:
         return _hdlc("the meter sends HDLC frames")
-    bad = count_bad_parity(heard) / len(heard)
-    if len(heard) >= MIN_CHARACTERS and bad >= EVERYWHERE:
-        return SignOnError(
-            f"the parity is wrong everywhere, in {bad:.0%} of {len(heard)} characters",
-            hint="the head is upside down, or the meter signs on at another rate than 300 baud 7E1;"
-            " an adapter that changes bit 7 wants parity=hard",
-        )
+    if _holds_identification(heard):
+        return _wrong_parity(heard)
     if is_readout(heard):
         return _readout("the meter sends an ASCII readout unasked")
     return SignOnError(
         f"garbage came at 300 baud ({heard[:16].hex(' ')}{' …' if len(heard) > 16 else ''})",
-        hint=f"a session may still be open at another rate: {_SESSION_OPEN}",
+        hint=f"a session may still be open at another rate: {_SESSION_OPEN}; else turn the head"
+        " round (mostly cable down)",
+    )
+
+
+def _wrong_parity(heard: bytes) -> UmiError:
+    bad = count_bad_parity(heard) / len(heard)
+    where = "everywhere, " if bad >= EVERYWHERE else ""
+    return SignOnError(
+        f"an identification came, and its parity is wrong {where}in {bad:.0%} of {len(heard)}"
+        " characters",
+        hint="an adapter that changes bit 7 wants parity=hard; else the line is noisy, or the meter"
+        " signs on otherwise than at 300 baud 7E1",
     )
 
 
 def _unswitched(evidence: Evidence, meter: Identification) -> UmiError:
     answered = evidence.answered
+    if not evidence.delays_ms:
+        return SignOnError(
+            f"{meter} offers the rate {meter.rate!r}, which mode C of EN 62056-21 does not have",
+            hint="stay at 300 baud: opto:DEVICE?baud=300",
+        )
     if is_readout(answered):
         return _readout(f"{meter} answered the option select with an ASCII readout")
     if is_nak(answered):
@@ -120,6 +132,15 @@ def _hdlc(what: str) -> SignOnError:
         f"{what}: it speaks HDLC (DLMS), not UMI",
         hint="this is no UMI meter, or its UMI wants other characters: opto:DEVICE?v=0&y=7",
     )
+
+
+def _holds_identification(heard: bytes) -> bool:
+    """Tell whether an identification stands in what was heard, whatever its parity."""
+    for line in without_parity(heard).splitlines(keepends=True):
+        with suppress(MalformedError):
+            Identification.decode(line)
+            return True
+    return False
 
 
 def is_readout(data: bytes) -> bool:

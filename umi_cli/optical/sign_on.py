@@ -41,7 +41,8 @@ FAST_PAUSE_S = 0.03  # 20 ms at least, to a meter that promises as much
 QUIET_S = 1.6  # silence between the wake-up and the request
 IDLE_S = 2.0  # silence before another try
 MAX_IDLE_S = 20.0  # for a meter that does not stop talking
-SETTLE_S = 0.15  # between breaks: each stands alone, though an adapter holds bytes back
+BREAK_PAUSE_S = 0.15  # before a break: a pause ends a frame, of which it would be a part
+SETTLE_S = 0.02  # adapter and driver hold the last byte back that long
 SILENT_ATTEMPTS = 3
 SWITCH_DELAYS_MS = (0, 100, 250)  # tried after the profile's own
 RESYNC_ATTEMPTS = 2  # one frame may be lost on the way
@@ -138,17 +139,18 @@ class SignOn:
                 yield from self._switch(meter, delays_ms.pop(0))
                 if self.has_succeeded:
                     return
-                if self._is_hopeless(meter):
+                if self._is_hopeless():
                     delays_ms.clear()
             yield from self._end_sessions()
             if not silent_attempts_left or not delays_ms:
                 return
             yield from self._come_to_rest()
 
-    def _is_hopeless(self, meter: Identification) -> bool:
+    def _is_hopeless(self) -> bool:
         """Tell whether another switch delay would change nothing."""
         answered = self.evidence.answered
-        return meter.baud is None or is_readout(answered) or is_nak(answered)
+        is_unsaid = not self.evidence.delays_ms
+        return is_unsaid or is_readout(answered) or is_nak(answered)
 
     def _identify(self) -> Generator[float, bytes, Identification | None]:
         """Ask who is there; return the answer, or None."""
@@ -186,7 +188,7 @@ class SignOn:
         z = "0" if self.profile.baud == SIGN_ON_BAUD else meter.rate
         select = OptionSelect(v=self.profile.v, z=z, y=self.profile.y)
         self.evidence.select = f"V/Y = {select.v}/{select.y}"
-        if meter.baud is None:
+        if select.z not in RATES:
             return
         self.evidence.delays_ms.append(delay_ms)
         # Waited out by computation: a drain call returns early on USB adapters.
@@ -216,6 +218,7 @@ class SignOn:
         """End whatever session may be open, at any rate, and go back to 300 baud."""
         for baud in sorted(RATES.values(), reverse=True):
             self._set(LineSettings(baud=baud))
+            self._note((yield from self._listen(self._now + BREAK_PAUSE_S)))
             self._note((yield from self._send(with_parity(BREAK))))
             self._note((yield from self._listen(self._now + SETTLE_S)))
         self._set(SIGN_ON_SETTINGS)

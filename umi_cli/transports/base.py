@@ -43,12 +43,15 @@ class Transport(Protocol):
     """A pause of that many seconds ends a frame."""
     has_answered: bool
     """The device has answered on this port already: a sign-on has succeeded."""
-    chunk_bytes: int | None
-    """How much of an array to ask for at once, so that a break of the line loses no more."""
 
     @property
     def clock(self) -> Clock:
         """Return where the time comes from."""
+        ...
+
+    @property
+    def chunk_bytes(self) -> int | None:
+        """Return how much of an array to ask for at once, so that a break loses no more."""
         ...
 
     def send(self, data: bytes) -> None:

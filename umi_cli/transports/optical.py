@@ -10,13 +10,23 @@ from umi_cli.optical.characters import SIGN_ON_BAUD, with_parity
 from umi_cli.optical.echo import EchoCanceller, EchoMode
 from umi_cli.optical.evidence import diagnose
 from umi_cli.optical.messages import BREAK, Identification
-from umi_cli.optical.sign_on import REACTION_S, SLACK_S, Send, SignOn, SignOnProfile
+from umi_cli.optical.sign_on import (
+    BREAK_PAUSE_S,
+    REACTION_S,
+    SLACK_S,
+    Send,
+    SignOn,
+    SignOnProfile,
+)
 from umi_cli.transports.base import Clock, LinePort
 from umi_cli.transports.serial import SerialPort, open_port
 
 Observer = Callable[[str, bytes], None]
 IDLE_GAP_S = 0.5  # choice: characters may pause for 1.5 s, adapters and hosts do for less
-CHUNK_BYTES = 4096  # choice: at 9600 baud 5 s of an array, which is what a lifted probe costs
+# choice: how much of an array is asked for at once, which is what a lifted probe costs: 5 s at 9600
+# baud. Less than a frame or four would spend the line on questions.
+CHUNK_S = 5.0
+CHUNK_BYTES = (1024, 4096)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +54,6 @@ class OpticalTransport:
 
     timeout_s = REACTION_S + SLACK_S
     idle_gap_s = IDLE_GAP_S
-    chunk_bytes: int | None = CHUNK_BYTES
     has_answered = True
 
     def __init__(
@@ -74,6 +83,12 @@ class OpticalTransport:
     def clock(self) -> Clock:
         """Return where the time comes from."""
         return self._port.clock
+
+    @property
+    def chunk_bytes(self) -> int | None:
+        """Return how much of an array to ask for at once."""
+        least, most = CHUNK_BYTES
+        return min(max(least, int(CHUNK_S / self.byte_time_s)), most)
 
     @property
     def echo(self) -> EchoCanceller:
@@ -158,10 +173,15 @@ class OpticalTransport:
             return
         self._is_signed_on = False
         with suppress(LostError):
+            self._pass_over(BREAK_PAUSE_S)
             self._port.send(with_parity(BREAK))
-            until = self.clock.monotonic() + len(BREAK) * self.byte_time_s
-            while self.clock.monotonic() < until:
-                self._port.receive(until)
+            self._pass_over(len(BREAK) * self.byte_time_s)
+
+    def _pass_over(self, pause_s: float) -> None:
+        """Let time pass, and forget what comes meanwhile."""
+        until = self.clock.monotonic() + pause_s
+        while self.clock.monotonic() < until:
+            self._port.receive(until)
 
     def __enter__(self) -> Self:
         return self

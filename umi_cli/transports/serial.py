@@ -20,6 +20,7 @@ from umi_cli.optical.characters import LineSettings
 from umi_cli.transports.base import Clock, Steady, SystemClock
 
 POLL_S = 0.02  # a read ends after that long; to set it anew would configure the port anew
+LAST_LOOK_S = 0.1  # settings fail alike on a port that refuses and on one that has just gone
 try:
     from termios import error as TermiosError
 except ImportError:  # no POSIX
@@ -57,8 +58,7 @@ class SerialPort:
             self._port.apply_settings(wanted)
             taken_baud = _actual_baud(self._port)
         except _REFUSED as error:
-            if _is_gone(error):
-                raise LostError(f"{self.address} is gone: {error}") from error
+            self.receive(self.clock.monotonic() + LAST_LOOK_S)  # a port that is gone says so here
             raise _refused(self.address, settings, str(error)) from error
         if taken_baud not in (None, settings.baud):
             raise _refused(self.address, settings, f"it went to {taken_baud} baud")
@@ -148,11 +148,10 @@ def _actual_baud(port: Any) -> int | None:
         return speeds.get(termios.tcgetattr(port.fileno())[5])
     except (ImportError, AttributeError, serial.SerialException, OSError, ValueError):
         return None  # a URL has no descriptor
-
-
-def _is_gone(error: Exception) -> bool:
-    number = error.args[0] if error.args else None
-    return number in (errno.EIO, errno.ENODEV, errno.ENXIO, errno.EBADF)
+    except TermiosError as error:
+        if error.args[0] == errno.ENOTTY:  # socket:// has one, and it is no terminal's
+            return None
+        raise
 
 
 def _refused(address: str, settings: LineSettings, reason: str) -> SignOnError:
