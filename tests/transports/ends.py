@@ -45,8 +45,8 @@ class Served:
     @property
     def optical(self) -> OpticalPort:
         """Its optical port, which the other thread drives."""
-        [port] = [each.line for each in self.server._channels if each.address == self.opto[5:]]
-        assert isinstance(port, OpticalPort)
+        lines = [each.line for each in self.server._channels]
+        [port] = [line for line in lines if isinstance(line, OpticalPort)]
         return port
 
 

@@ -17,7 +17,7 @@ from umi_cli.optical.characters import SIGN_ON_BAUD, LineSettings, with_parity
 from umi_cli.optical.messages import BREAK, RATES, request
 from umi_cli.transports.optical import OpticalSettings, OpticalTransport
 from umi_cli.transports.serial import SerialPort, open_port
-from umi_cli.virtual.serve import terminal_settings
+from umi_cli.virtual.channels import terminal_settings
 from umi_cli.virtual.setup import Simulation
 
 REQUEST, SIGN_OFF = with_parity(request()), with_parity(BREAK)
@@ -37,6 +37,9 @@ class HurriedClock:
 
     def utc(self) -> float:
         return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds / self.hurry)
 
 
 def sign_on(line: Terminal, *, hurry: int = 10, **profile: Any) -> OpticalTransport:

@@ -2,8 +2,7 @@
 
 import pytest
 
-import umi_cli
-from umi_cli.errors import InputError, NoSuchPortError
+from umi_cli.errors import InputError
 from umi_cli.transports.address import Address, parse_host_and_port
 
 
@@ -145,6 +144,25 @@ from umi_cli.transports.address import Address, parse_host_and_port
                 options={"y": "7"},
             ),
         ),
+        (
+            "spi:0.0/2?int=GPIO25&rst=GPIO24",
+            Address(
+                text="spi:0.0/2?int=GPIO25&rst=GPIO24",
+                kind="spi",
+                target="0.0",
+                port=2,
+                options={"int": "GPIO25", "rst": "GPIO24"},
+            ),
+        ),
+        (
+            "spi:sim:a.json?seed=3&host=h.json",
+            Address(
+                text="spi:sim:a.json?seed=3&host=h.json",
+                kind="spi",
+                target="sim:a.json?seed=3",
+                options={"host": "h.json"},
+            ),
+        ),
         ("auto", Address(text="auto", kind="auto")),
         ("auto:", Address(text="auto:", kind="auto")),
         ("auto/2", Address(text="auto/2", kind="auto", port=2)),
@@ -221,6 +239,12 @@ def test_blanks_around_an_address_do_not_matter() -> None:
         "serial:/dev/x@000",
         "serial:/dev/x@9600/16",
         "serial:/dev/x@9600?parity=soft",
+        "spi",
+        "spi:",
+        "spi:0",
+        "spi:0.0/16",
+        "spi:0.0?speed=1",
+        "spi:/dev/spidev0.0",
         "opto",
         "opto:",
         "opto/2",
@@ -238,19 +262,6 @@ def test_what_is_no_address(text: str) -> None:
         Address.parse(text)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "spi:0.0?int=LINE&rst=LINE&vdd=LINE&hvdd=LINE&hz=1000000",
-        "spi:0.0/2",
-    ],
-)
-def test_what_comes_later_says_so(text: str) -> None:
-    with pytest.raises(NoSuchPortError, match="not in this version of umi") as caught:
-        umi_cli.connect(text)
-    assert caught.value.exit_code == 10
 
 
 def test_mistakes_of_a_kind_are_told_with_the_way_it_is_written() -> None:
