@@ -52,6 +52,7 @@ _IN_ADDRESS = {
     metavar="SPEC",
     help="The optical port: baud:9600, echo, no-wakeup, key, reaction:MS, between commas",
 )
+@click.option("--peripheral", is_flag=True, help="Be a Peripheral: take a Host's address, ask it")
 @click.option("--state", metavar="FILE", default="", help="Remember in a file; else it is new")
 @click.option("--fault", metavar="SPEC", help="KIND:PROBABILITY,... or all:PROBABILITY")
 @click.option("--seed", metavar="N", help="Of the faults; default: 0")
@@ -72,6 +73,7 @@ def sim(
     call: tuple[str, ...],
     pty: tuple[Path, ...],
     serial: tuple[Path, ...],
+    peripheral: bool,
     state: str,
     **options: str | None,
 ) -> None:
@@ -95,6 +97,8 @@ def sim(
     query = {
         _IN_ADDRESS.get(name, name): text for name, text in options.items() if text is not None
     }
+    if peripheral:
+        query["peripheral"] = "yes"
     if app.settings.datasheet != DEFAULT_DATASHEET:
         query["datasheet"] = app.settings.datasheet
     simulation = Simulation(SimOptions.from_query(state, query), time.time())

@@ -54,6 +54,8 @@ class SimOptions:
     """How its optical port behaves, where it is served on one."""
     pin_faults: PinFaultRates = field(default_factory=PinFaultRates)
     """What the pins do wrong, where it is a Peripheral on SPI."""
+    is_peripheral: bool = False
+    """On every line it takes its address from a Host, and commands that too."""
 
     @classmethod
     def from_query(cls, state: str, query: Mapping[str, str]) -> "SimOptions":
@@ -109,7 +111,8 @@ class Simulation:
 
     def new_line(self, name: str) -> MeterLine:
         """Return a new line to the meter, with the faults that the user asked for."""
-        return MeterLine(self.meter, name, self._new_injector())
+        kind = PeripheralLine if self._options.is_peripheral else MeterLine
+        return kind(self.meter, name, self._new_injector())
 
     def new_optical_port(self, name: str) -> OpticalPort:
         """Return a new optical port of the meter, with the faults that the user asked for."""
@@ -201,6 +204,12 @@ def parse_number(name: str, lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
+def _switch(text: str) -> bool:
+    if text not in ("", "yes", "no"):
+        raise InputError(f"peripheral takes yes or no, not {text!r:.60}")
+    return text != "no"
+
+
 def _role_keys(text: str) -> object:
     from umi_cli.virtual.identity import parse_role_keys
 
@@ -218,6 +227,7 @@ _PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "umi-id": ("umi_id", UmiId.parse),
     "opto": ("optical", OpticalCharacter.parse),
     "pins": ("pin_faults", PinFaultRates.parse),
+    "peripheral": ("is_peripheral", _switch),
     "key": ("key", Path),
     "cert": ("cert", Path),
     "anchor": ("anchor", Path),
