@@ -13,7 +13,7 @@ from umi_cli.errors import InputError
 from umi_cli.images.failures import refusing
 from umi_cli.images.header import MAX_IMAGE_BYTES, PLAIN_BYTES, ImageHeader, ImageKind, ImageLabel
 from umi_cli.images.package import MAX_PARTS, Contents, read_part
-from umi_cli.images.streams import Source, Window, pieces
+from umi_cli.images.streams import SeekableSource, Source, Window, pieces
 
 
 class _Builder:
@@ -71,7 +71,7 @@ def build_device(image: Source, out: BinaryIO, label: ImageLabel) -> ImageHeader
 
 
 def build_product(
-    packages: Sequence[BinaryIO], out: BinaryIO, label: ImageLabel
+    packages: Sequence[SeekableSource], out: BinaryIO, label: ImageLabel
 ) -> tuple[ImageHeader, tuple[Contents, ...]]:
     """Make the package of a product, neither signed nor encrypted, from device packages.
 
@@ -94,7 +94,7 @@ def build_product(
     return builder.finish(ImageKind.PRODUCT, label), parts
 
 
-def _add_part(package: BinaryIO, builder: _Builder) -> Contents:
+def _add_part(package: SeekableSource, builder: _Builder) -> Contents:
     length_bytes = package.seek(0, os.SEEK_END)
     package.seek(0)
     if length_bytes > MAX_IMAGE_BYTES:

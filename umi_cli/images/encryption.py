@@ -19,6 +19,10 @@ from umi_cli.security.signatures import ImageSignature
 FindKey = Callable[[Sealing], AesKey]
 """Finds the transport key of a package; `KeyUnusableError` if there is none."""
 
+KEY_HINT = (
+    "umi image verify opens it with --decrypt-key: the device's own key, or the transport key"
+)
+
 
 def seal_to(point: bytes, *, ephemeral: Signer, nonce: bytes) -> tuple[Sealing, AesKey]:
     """Make a transport key that only the holder of that public key can derive.
@@ -45,11 +49,14 @@ def key_finder(
         if sealing.c0 and recipient is not None:
             return crypto.decapsulate(recipient, sealing.c0)
         if sealing.c0:
-            raise KeyUnusableError("the package is encrypted to a device, whose key is needed")
+            raise KeyUnusableError(
+                "the package is encrypted to a device, whose own key is needed", hint=KEY_HINT
+            )
         key = (installed or {}).get(sealing.key_id)
         if key is None:
             raise KeyUnusableError(
-                f"the package is encrypted with transport key {sealing.key_id}, which is needed"
+                f"the package is encrypted with transport key {sealing.key_id}, which is needed",
+                hint=KEY_HINT,
             )
         return key
 

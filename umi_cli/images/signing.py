@@ -23,29 +23,35 @@ from umi_cli.types import Role
 IMAGE_ROLES = (Role.SOFTWARE_PROVIDER, Role.MANUFACTURER)
 
 
-def check_signer(body: CertificateBody, header: ImageHeader) -> Role:
-    """Check that a certificate's holder may sign this package, and return his role.
+def signer_role(body: CertificateBody) -> Role:
+    """Return the role in which a certificate's holder signs images.
 
     Raises:
-        ChainError: his role is none that signs images, or the package is for more devices than
-            his certificate.
+        ChainError: it is none that signs images.
     """
     rights = body.authorisation
     if not isinstance(rights, StandardAuthorisation) or rights.role not in IMAGE_ROLES:
         raise ChainError(
             ChainFailure.WRONG_ROLE, f"{body.name} does not authorise who signs images: {_ROLES}"
         )
-    targets = header.label.targets
-    # choice: protocol 7 does not say it: nobody signs for devices that his certificate is not for
-    if not targets.is_within(rights.targets):
-        raise ChainError(
-            ChainFailure.WRONG_TARGET,
-            f"{body.name} is for {rights.targets}, and the package for {targets}",
-        )
     return rights.role
 
 
 _ROLES = " or ".join(role.label for role in IMAGE_ROLES)
+
+
+def check_targets(body: CertificateBody, header: ImageHeader) -> None:
+    """Check that a certificate is for all the devices that a package is for.
+
+    Raises:
+        ChainError: it is not.
+    """
+    # choice: protocol 7 does not say it: nobody signs for devices that his certificate is not for
+    targets, given = header.label.targets, body.authorisation.targets
+    if not targets.is_within(given):
+        raise ChainError(
+            ChainFailure.WRONG_TARGET, f"{body.name} is for {given}, and the package for {targets}"
+        )
 
 
 def check_role(role: Role) -> None:
@@ -75,7 +81,7 @@ def sign_package(source: Source, out: Sink, key: SigningKey, *, role: Role) -> I
     return header
 
 
-def write_to_be_signed(source: Source, out: Sink, *, role: Role) -> bytes:
+def write_to_be_signed(source: Source, out: Sink, *, role: Role) -> tuple[ImageHeader, bytes]:
     """Write what is signed under scheme 2, for a key that is elsewhere.
 
     Args:
@@ -83,16 +89,16 @@ def write_to_be_signed(source: Source, out: Sink, *, role: Role) -> bytes:
         out: where the bytes go; forget them if an error is raised.
 
     Returns:
-        Their SHA-256, for who signs digests.
+        The header of the package to be, and the SHA-256 of the bytes, for who signs digests.
 
     Raises:
         InputError, ImageInvalidError: as `sign_package`.
     """
     digest, prefix = crypto.Sha256(), _record(role).prefix
-    _copy(source, out.write, digest.update)
+    header = _copy(source, out.write, digest.update)
     out.write(prefix)
     digest.update(prefix)
-    return digest.finish()
+    return header, digest.finish()
 
 
 def attach_signature(

@@ -18,6 +18,13 @@ class Source(Protocol):
         """Return up to that many bytes; none at the end."""
 
 
+class SeekableSource(Source, Protocol):
+    """A source that can be gone back in: a file."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a place, and return it."""
+
+
 class Sink(Protocol):
     """Where bytes go to: a buffered binary file."""
 

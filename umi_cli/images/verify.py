@@ -13,11 +13,11 @@ from umi_cli.certificates.cvc import Certificate
 from umi_cli.certificates.trust import Purpose, Trust
 from umi_cli.crypto import AesKey
 from umi_cli.errors import KeyUnusableError, SignatureError
-from umi_cli.images.encryption import FindKey
+from umi_cli.images.encryption import KEY_HINT, FindKey
 from umi_cli.images.failures import ImageFailure, refusal, refusing
 from umi_cli.images.header import ImageHeader, Version
 from umi_cli.images.package import Contents, PackageReader
-from umi_cli.images.signing import IMAGE_ROLES, check_signer
+from umi_cli.images.signing import IMAGE_ROLES, check_targets
 from umi_cli.images.streams import Source
 from umi_cli.security.signatures import ImageSignature, ImageVerifier
 from umi_cli.types import Role, UmiId, format_datetime
@@ -146,7 +146,7 @@ def _open(package: PackageReader, find_key: FindKey | None) -> None:
     if sealing is None:
         return
     if find_key is None:
-        raise KeyUnusableError("the package is encrypted, its signature too: its key is needed")
+        raise KeyUnusableError("the package is encrypted, its signature too", hint=KEY_HINT)
     package.open(find_key(sealing))
 
 
@@ -179,7 +179,7 @@ def _check_record(contents: Contents, authority: ImageAuthority, verifier: Image
         at=authority.at,
         purpose=Purpose(role=record.role),
     )
-    check_signer(authority.certificate.body, contents.header)
+    check_targets(authority.certificate.body, contents.header)
     return path
 
 
