@@ -1,5 +1,6 @@
 """What the builder of a package decides, as options of `umi image build`."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
+_SECONDS = re.compile(r"[0-9]{1,12}")
 
 
 def _version(text: str) -> "Version":
@@ -101,8 +103,9 @@ def _built_s(app: "App") -> int:
     text = app.environment.get(SOURCE_DATE_EPOCH, "")
     if not text:
         return from_datetime(datetime.now(UTC))
-    seconds = int(text) - EPOCH_UNIX_S if text.isascii() and text.isdigit() else -1
-    if not text.isdigit() or seconds > MAX_DATETIME_S:
+    is_number = _SECONDS.fullmatch(text) is not None
+    seconds = int(text) - EPOCH_UNIX_S if is_number else 0
+    if not is_number or seconds > MAX_DATETIME_S:
         raise InputError(
             f"{SOURCE_DATE_EPOCH} is {text!r}, and no time that fits a package",
             hint="set it to seconds since 1970, or name the time with --built",

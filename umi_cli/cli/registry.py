@@ -37,7 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "send": Entry("umi_cli.cli.send:send", "Send a command that was signed elsewhere."),
     "decode": Entry(
         "umi_cli.cli.decode:decode",
-        "Explain frames, packets, certificates and image headers; needs no device.",
+        "Explain frames, packets, certificates and images; needs no device.",
     ),
     "sim": Entry("umi_cli.cli.sim:sim", "Serve the virtual meter."),
     "ports": Entry("umi_cli.cli.ports:ports", "List the ports of this host; nothing is sent."),

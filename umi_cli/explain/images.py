@@ -96,7 +96,7 @@ def explain_package(data: bytes, offset: int, what: str = "image header") -> lis
     try:
         header = read_header(io.BytesIO(data))
     except MalformedError as error:
-        layer.failures.append(placed(error, offset))
+        layer.failures.append(str(error) if error.offset is None else placed(error, offset))
         return [layer]
     try:
         contents = PackageReader(io.BytesIO(data)).read()
