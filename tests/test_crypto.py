@@ -10,7 +10,10 @@ import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -160,6 +163,54 @@ def test_nist_gcm(case: dict[str, str | None]) -> None:
 def test_garbage_has_no_tag(sealed: bytes) -> None:
     with pytest.raises(SignatureError):
         crypto.gcm_open(AesKey(bytes(16)), bytes(12), sealed, b"")
+
+
+PIECES = st.lists(st.binary(max_size=70), max_size=6)
+
+
+@given(PIECES, st.binary(max_size=30))
+def test_pieces_are_sealed_as_the_whole_is(pieces: list[bytes], aad: bytes) -> None:
+    key, iv, whole = AesKey(bytes(range(16))), bytes(12), b"".join(pieces)
+    sealer, opener = crypto.GcmSealer(key, iv, aad), crypto.GcmOpener(key, iv, aad)
+    sealed = [sealer.update(piece) for piece in pieces]
+    tag = sealer.finish()
+    assert b"".join(sealed) + tag == crypto.gcm_seal(key, iv, whole, aad)
+    assert list(map(opener.update, sealed)) == pieces
+    opener.finish(tag)
+
+
+@pytest.mark.parametrize("tag", [bytes(16), b""])
+def test_pieces_under_another_tag_are_refused(tag: bytes) -> None:
+    opener = crypto.GcmOpener(AesKey(bytes(16)), bytes(12), b"")
+    opener.update(b"sealed")
+    with pytest.raises(SignatureError):
+        opener.finish(tag)
+
+
+@given(PIECES)
+def test_pieces_have_the_hash_and_the_mac_of_the_whole(pieces: list[bytes]) -> None:
+    key, whole = AesKey(bytes(16)), b"".join(pieces)
+    for stream, expected in (
+        (crypto.Sha256(), crypto.sha256(whole)),
+        (crypto.Cmac(key), crypto.cmac(key, whole)),
+    ):
+        for piece in pieces:
+            stream.update(piece)
+        assert stream.finish() == expected
+
+
+def test_a_digest_is_signed_as_its_data_is() -> None:
+    digest = crypto.sha256(b"data")
+    assert KEY.sign_digest(digest) == KEY.sign(b"data")
+    crypto.verify_digest(KEY.public_point, KEY.sign(b"data"), digest)
+    with pytest.raises(SignatureError):
+        crypto.verify_digest(KEY.public_point, KEY.sign(b"other"), digest)
+
+
+def test_integers_of_a_signature_become_der() -> None:
+    der = KEY.sign(b"data")
+    r, s = decode_dss_signature(der)
+    assert crypto.signature_of_integers(r.to_bytes(32, "big") + s.to_bytes(32, "big")) == der
 
 
 def test_captured_packet_opens() -> None:

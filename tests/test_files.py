@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from umi_cli.errors import KeyUnusableError
-from umi_cli.files import MAX_PRIVATE_FILE_BYTES, read_private, write_atomically
+from umi_cli.files import MAX_PRIVATE_FILE_BYTES, atomic_writer, read_private, write_atomically
 
 
 def mode(path: Path) -> int:
@@ -70,6 +70,47 @@ def test_a_failure_leaves_the_old_file(
     with pytest.raises(OSError, match="No space"):
         write_atomically(path, b"new")
     monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_long_file_is_there_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    with atomic_writer(path, mode=0o640) as file:
+        file.write(b"?ew")
+        file.seek(0)
+        assert file.read() == b"?ew"
+        file.seek(0)
+        file.write(b"n")
+        assert path.read_bytes() == b"old"
+        [temporary] = set(tmp_path.iterdir()) - {path}
+        assert mode(temporary) == 0o600
+    assert path.read_bytes() == b"new"
+    assert mode(path) == 0o640
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_long_file_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for old in (None, b"old"):
+        if old:
+            path.write_bytes(old)
+        writer = atomic_writer(path)
+        writer.__enter__().write(b"new")
+        stop = KeyboardInterrupt()
+        assert not writer.__exit__(KeyboardInterrupt, stop, None)
+        assert os.listdir(tmp_path) == (["file"] if old else [])
+    assert path.read_bytes() == b"old"
+
+
+def test_a_long_file_takes_no_place_that_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    writer = atomic_writer(path, replace=False)
+    writer.__enter__().write(b"new")
+    path.write_bytes(b"old")  # meanwhile
+    with pytest.raises(FileExistsError):
+        writer.__exit__(None, None, None)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
 

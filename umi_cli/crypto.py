@@ -15,7 +15,8 @@ from umi_cli.errors import KeyUnusableError, MalformedError, SignatureError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.cmac import CMAC
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.modes import GCM
 
 POINT_BYTES = 65  # 04, X and Y of P-256
 SCALAR_BYTES = 32
@@ -76,6 +77,9 @@ class Signer(Protocol):
 
     def sign(self, data: bytes) -> bytes:
         """Return the DER signature of ECDSA with SHA-256 over the data."""
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """Return the DER signature of ECDSA over data whose SHA-256 this is."""
 
     def exchange(self, point: bytes) -> bytes:
         """Return Z, the 32-byte x-coordinate shared with the holder of that point."""
@@ -158,7 +162,11 @@ class PrivateKey(Secret):
 
     def sign(self, data: bytes) -> bytes:
         """Return the DER signature of ECDSA with SHA-256 over the data."""
-        return self._key.sign(data, _signing_algorithm())
+        return self.sign_digest(sha256(data))
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """Return the DER signature of ECDSA over data whose SHA-256 this is."""
+        return self._key.sign(digest, _signing_algorithm())
 
     def exchange(self, point: bytes) -> bytes:
         """Return Z, a long-term secret of the two keys: use it at once, keep it nowhere.
@@ -177,11 +185,12 @@ def _signing_algorithm() -> "ec.ECDSA":
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
     try:
-        return ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+        return ec.ECDSA(Prehashed(hashes.SHA256()), deterministic_signing=True)
     except UnsupportedAlgorithm:
-        return ec.ECDSA(hashes.SHA256())
+        return ec.ECDSA(Prehashed(hashes.SHA256()))
 
 
 def _load_point(point: bytes) -> "ec.EllipticCurvePublicKey":
@@ -211,19 +220,50 @@ def verify(point: bytes, signature: bytes, data: bytes) -> None:
         SignatureError: it is not that key's signature over the data.
         MalformedError: the point is none of the curve.
     """
+    verify_digest(point, signature, sha256(data))
+
+
+def verify_digest(point: bytes, signature: bytes, digest: bytes) -> None:
+    """Verify a DER signature of ECDSA over data whose SHA-256 this is; raises as `verify` does."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
     try:
-        _load_point(point).verify(signature, data, ec.ECDSA(hashes.SHA256()))
+        _load_point(point).verify(signature, digest, ec.ECDSA(Prehashed(hashes.SHA256())))
     except InvalidSignature as error:
         raise SignatureError("the signature does not verify") from error
+
+
+def signature_of_integers(data: bytes) -> bytes:
+    """Return the DER form of a signature given as r and s, 32 bytes each, as tokens give it."""
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+    r, s = data[:SCALAR_BYTES], data[SCALAR_BYTES:]
+    return encode_dss_signature(int.from_bytes(r, "big"), int.from_bytes(s, "big"))
 
 
 def sha256(data: bytes) -> bytes:
     """Return the 32-byte SHA-256 of the data."""
     return hashlib.sha256(data).digest()
+
+
+class Sha256:
+    """A SHA-256 over data that comes piece by piece."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def update(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self._hash.update(piece)
+
+    def finish(self) -> bytes:
+        """Return the 32-byte SHA-256 of what came."""
+        return self._hash.digest()
 
 
 def hmac_sha256(key: bytes, data: bytes) -> bytes:
@@ -263,18 +303,81 @@ def gcm_open(key: AesKey, iv: bytes, sealed: bytes, aad: bytes) -> bytes:
         raise SignatureError("the authentication tag does not verify") from error
 
 
-def _begin_cmac(key: AesKey, data: bytes) -> "CMAC":
+def _gcm(key: AesKey, iv: bytes) -> "Cipher[GCM]":
+    from cryptography.hazmat.primitives.ciphers import Cipher
     from cryptography.hazmat.primitives.ciphers.algorithms import AES
-    from cryptography.hazmat.primitives.cmac import CMAC
+    from cryptography.hazmat.primitives.ciphers.modes import GCM
 
-    context = CMAC(AES(key.raw))
-    context.update(data)
-    return context
+    return Cipher(AES(key.raw), GCM(iv))
+
+
+class GcmSealer:
+    """AES-128-GCM over a text that comes piece by piece. Never twice under one key and IV."""
+
+    __slots__ = ("_encryptor",)
+
+    def __init__(self, key: AesKey, iv: bytes, aad: bytes) -> None:
+        self._encryptor = _gcm(key, iv).encryptor()
+        self._encryptor.authenticate_additional_data(aad)
+
+    def update(self, piece: bytes) -> bytes:
+        """Return the next piece encrypted; it is as long."""
+        return self._encryptor.update(piece)
+
+    def finish(self) -> bytes:
+        """Return the 16-byte tag."""
+        self._encryptor.finalize()
+        return self._encryptor.tag
+
+
+class GcmOpener:
+    """What `GcmSealer` sealed, opened piece by piece: believe nothing before `finish` returns."""
+
+    __slots__ = ("_decryptor",)
+
+    def __init__(self, key: AesKey, iv: bytes, aad: bytes) -> None:
+        self._decryptor = _gcm(key, iv).decryptor()
+        self._decryptor.authenticate_additional_data(aad)
+
+    def update(self, piece: bytes) -> bytes:
+        """Return the next piece decrypted; it is as long."""
+        return self._decryptor.update(piece)
+
+    def finish(self, tag: bytes) -> None:
+        """Verify the tag; `SignatureError` if it is another one's."""
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            self._decryptor.finalize_with_tag(tag)
+        except (InvalidTag, ValueError) as error:  # the latter if it is too short for a tag
+            raise SignatureError("the authentication tag does not verify") from error
+
+
+class Cmac:
+    """An AES-128-CMAC over data that comes piece by piece."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, key: AesKey) -> None:
+        from cryptography.hazmat.primitives.ciphers.algorithms import AES
+        from cryptography.hazmat.primitives.cmac import CMAC
+
+        self._context = CMAC(AES(key.raw))
+
+    def update(self, piece: bytes) -> None:
+        """Take the next piece."""
+        self._context.update(piece)
+
+    def finish(self) -> bytes:
+        """Return the 16-byte MAC of what came."""
+        return self._context.finalize()
 
 
 def cmac(key: AesKey, data: bytes) -> bytes:
     """Return the 16-byte AES-128-CMAC of the data."""
-    return _begin_cmac(key, data).finalize()
+    stream = Cmac(key)
+    stream.update(data)
+    return stream.finish()
 
 
 def verify_cmac(key: AesKey, mac: bytes, data: bytes) -> None:
@@ -283,12 +386,13 @@ def verify_cmac(key: AesKey, mac: bytes, data: bytes) -> None:
     Raises:
         SignatureError: it is not that key's MAC over the data.
     """
-    from cryptography.exceptions import InvalidSignature
+    compare_macs(cmac(key, data), mac)
 
-    try:
-        _begin_cmac(key, data).verify(mac)
-    except InvalidSignature as error:
-        raise SignatureError("the message authentication code does not verify") from error
+
+def compare_macs(own: bytes, mac: bytes) -> None:
+    """Compare a MAC with the one it must be, in constant time; `SignatureError` if it differs."""
+    if not hmac.compare_digest(own, mac):
+        raise SignatureError("the message authentication code does not verify")
 
 
 def encapsulate(recipient_point: bytes, ephemeral: Signer) -> tuple[bytes, AesKey]:

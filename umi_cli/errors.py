@@ -193,3 +193,31 @@ class MalformedError(UmiError):
     def __init__(self, message: str, *, offset: int | None = None, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.offset = offset
+
+
+class ImageError(UmiError):
+    """An image package is refused.
+
+    Args:
+        reason: the name of the check that failed, such as `wrong-hash`.
+    """
+
+    def __init__(self, message: str, *, reason: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class ImageInvalidError(ImageError):
+    """An image package is damaged, forged, or not in its form."""
+
+    code = "image-invalid"
+    exit_code = 40
+    default_hint = "take the package once more from who built it; umi image show tells what it says"
+
+
+class WrongTargetError(ImageError):
+    """An image package is for other devices, or no newer than what the device has."""
+
+    code = "wrong-target"
+    exit_code = 41
+    default_hint = "see what the package is for with: umi image show FILE"

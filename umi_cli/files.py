@@ -9,14 +9,16 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from umi_cli.errors import KeyUnusableError
 
 PRIVATE_MODE = 0o600
 MAX_PRIVATE_FILE_BYTES = 65_536  # a PEM key has 300 bytes; more is the wrong file
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hang before it is refused
 
 
@@ -31,12 +33,23 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, replace: boo
         FileExistsError: there is a file and `replace` is false.
         OSError: the file cannot be written; nothing has changed.
     """
+    with atomic_writer(path, mode=mode, replace=replace) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path, *, mode: int = 0o644, replace: bool = True) -> Iterator[BinaryIO]:
+    """Open a file for a long text: it is there whole when the block ends well, or not at all.
+
+    Its place stays as it was while the block runs, and after an error; the file can be sought in
+    and read again. Arguments and errors are those of `write_atomically`.
+    """
     _check_place(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, _CREATE, PRIVATE_MODE)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())

@@ -9,6 +9,7 @@ from tests.cli.conftest import Outcome
 from umi_cli.cli.main import run
 
 ROOT, SUB = "00237EFE000000A0", "00237EFE000000A1"
+FILES = (".pem", ".key", ".cvc", ".req", ".hex", ".txt", ".umi", ".bin", ".tbs", ".sig")
 OFFICE, METER = "00237EFE00000004", "00237EFE00000001"
 
 
@@ -36,7 +37,7 @@ class Desk:
         return outcome
 
     def _placed(self, word: str) -> str:
-        is_file = word.endswith((".pem", ".key", ".cvc", ".req", ".hex", ".txt"))
+        is_file = word.endswith(FILES)
         return (
             self.file(word)
             if is_file and not word.startswith(("/", "sim:", "env:", "file:"))

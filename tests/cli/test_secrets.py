@@ -46,6 +46,9 @@ PASSPHRASE = "zQ7vX2pLw9Kd-4RtB0th3rS8"  # noqa: S105 - of a key made here
 WRONG_PASSPHRASE = "mN3cY6hJk1Gf_8UaE5iOpD2x"  # noqa: S105 - likewise
 LITERAL = bytes.fromhex("9b41d7c02e8f563a1c74e9b0d3a2f685")
 FIELD = "ei4-read-manufacturer-id-response"
+IMAGE_LABEL = (
+    "--model m --version 1.0.0 --target-min 00237EFE00000000 --target-max 00237EFE0000FFFF"
+)
 FORMS = {"table": ["-vvv"], "json": ["-vvv", "--json"], "events": ["-vvv", "--events"]}
 BLOCK_BYTES = 8  # hexdump shows that much of any 16 bytes in one row, wherever the row ends
 BASE64_CHARACTERS = 12
@@ -263,6 +266,11 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
         "session key of the capture": session_key,
         "literal": LITERAL,
     }
+    (path / "firmware.bin").write_bytes(b"firmware" * 20)
+    desk.do(f"image build firmware.bin app.umi {IMAGE_LABEL}")
+    desk.do("image sign app.umi --out signed.umi --key office.pem --cert maker.cvc")
+    desk.do("image encrypt signed.umi sealed.umi --to meter.cvc --anchor root.cvc")
+    desk.do("image encrypt signed.umi other.umi --transport-key other.key --transport-key-id 7")
     words = {
         "d": str(path),
         "own": f"{path}/office.pem",
@@ -374,6 +382,48 @@ BY_ROOT = "--key {d}/root.pem --issuer-cert {root} --role service"
 UNLOCK = "--passphrase {d}/pass.key"
 WRONGLY = "--passphrase {d}/wrong-pass.key"
 SIM_HERE = "sim --serial line"
+SIGN = "image sign {d}/app.umi --out new.umi --cert {d}/maker.cvc --key"
+MAC = "image sign {d}/app.umi --out new.umi --scheme 1 --role manufacturer --key"
+SEAL = "image encrypt {d}/signed.umi new.umi --transport-key-id 7 --transport-key"
+CHECK = "--cert {d}/maker.cvc --anchor {root} --decrypt-key"
+IMAGE_RUNS: Sequence[tuple[str, int]] = (
+    (f"{SIGN} {{own}}", 0),
+    (f"{SIGN} -", 0),
+    (f"{SIGN} {{own}} --out nosuch/new.umi", 2),
+    (f"{SIGN} {{own}} --out {{own}}", 2),
+    (f"{SIGN} {{d}}/locked.pem {UNLOCK}", 0),
+    (f"{SIGN} {{d}}/locked.pem {WRONGLY}", 22),
+    *((f"{SIGN} {{d}}/{name}", 22) for name in ("other.pem", "twisted.pem", "open.pem")),
+    *((f"{SIGN} {{d}}/{name}", 22) for name in ("service.key", "hex.key", "bare.key")),
+    (f"{MAC} {{d}}/service.key", 0),
+    (f"{MAC} {{d}}/locked.key {UNLOCK}", 0),
+    (f"{MAC} {{d}}/locked.key {WRONGLY}", 22),
+    *((f"{MAC} {{d}}/{name}", 22) for name in ("office.pem", "hex.key", "session.key")),
+    ("image sign {own} --out new.umi --cert {d}/maker.cvc --key {own}", 40),
+    ("image sign {d}/app.umi --tbs new.tbs --cert {d}/maker.cvc --key {own}", 0),
+    ("image sign {d}/app.umi --tbs new.tbs --cert {own}", 22),
+    ("image sign {d}/app.umi --attach {own} --out new.umi --cert {d}/maker.cvc", 40),
+    ("image sign {d}/app.umi --attach {d}/bare.key --out new.umi --cert {d}/maker.cvc", 40),
+    (f"{SEAL} {{d}}/other.key", 0),
+    (f"{SEAL} {{d}}/locked.key {UNLOCK}", 0),
+    (f"{SEAL} {{d}}/locked.key {WRONGLY}", 22),
+    (f"{SEAL} {{own}}", 22),
+    (f"{SEAL} env:HEX_KEY", 22),
+    (f"{SEAL} {{d}}/session.key", 22),
+    ("image encrypt {d}/signed.umi new.umi --to {d}/meter.cvc", 0),
+    ("image encrypt {d}/signed.umi new.umi --to {own}", 22),
+    ("image encrypt {own} new.umi --to {d}/meter.cvc", 40),
+    (f"image verify {{d}}/sealed.umi {CHECK} {{d}}/meter.pem", 0),
+    (f"image verify {{d}}/sealed.umi {CHECK} {{own}}", 40),
+    (f"image verify {{d}}/sealed.umi {CHECK} {{d}}/other.key", 22),
+    (f"image verify {{d}}/sealed.umi {CHECK} {{d}}/bare.key", 22),
+    (f"image verify {{d}}/other.umi {CHECK} {{d}}/other.key", 0),
+    (f"image verify {{d}}/other.umi {CHECK} {{d}}/service.key", 40),
+    (f"image verify {{d}}/other.umi {CHECK} {{d}}/locked.key {WRONGLY}", 22),
+    ("image verify {d}/signed.umi --scheme 1 --role manufacturer --key {d}/service.key", 40),
+    ("image show {own}", 40),
+    ("image show {d}/bare.key", 40),
+)
 
 DESK_RUNS: Sequence[tuple[str, int]] = (
     ("key new new.pem", 0),
@@ -506,7 +556,7 @@ SECRET_WRITES: Sequence[tuple[str, int]] = (
     *((f"-p sim:{name}-state.json info", 2) for name in ("cut", "odd", "nohex", "list")),
     *((f"-p sim:{name}-state.json info", 2) for name in ("name", "short", "chain")),
 )
-FIXED = [*DESK_RUNS, *SECRET_WRITES]
+FIXED = [*DESK_RUNS, *IMAGE_RUNS, *SECRET_WRITES]
 
 
 def line_run(command: str, scheme: str, way: str) -> str:
@@ -542,6 +592,36 @@ def test_at_the_desk(office: Office, umi_in: UmiIn, tmp_path: Path, number: int)
         assert (b"Traceback" in ran.stderr) == (code != 0)  # so the causes are searched, too
         secrets = remember_new_keys(tmp_path / form, office.secrets)
         assert secrets.search(ran.output, tmp_path / form) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_transport_key_of_a_package(
+    office: Office, umi_in: UmiIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Who encrypts to a device derives a key, and so does who decrypts: nobody else may have it."""
+    derived: dict[str, bytes] = {}
+    derive = crypto._transport_key
+
+    def transport_key(c0: bytes, z: bytes) -> AesKey:
+        key = derive(c0, z)
+        derived[f"shared secret {len(derived)}"] = z
+        derived[f"transport key {len(derived)}"] = key.raw
+        return key
+
+    monkeypatch.setattr(crypto, "_transport_key", transport_key)
+    for number, (text, code) in enumerate(
+        (
+            ("image encrypt {d}/signed.umi new.umi --to {d}/meter.cvc --anchor {root}", 0),
+            (f"image verify {{d}}/sealed.umi {CHECK} {{d}}/meter.pem", 0),
+            (f"image verify {{d}}/sealed.umi {CHECK} {{own}}", 40),
+        )
+    ):
+        place = tmp_path / f"{form}{number}"
+        ran = umi_in(place, [*office.line(text), *FORMS[form]])
+        assert ran.exit == code, ran.stderr.decode()
+        secrets = replace(office.secrets, known=office.secrets.known | derived)
+        assert secrets.search(ran.output, place) == []
+    assert len(derived) == 6
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -696,6 +776,10 @@ PLACES = (
     "sign valve open --target 1 --out - --cert {chain} --key {secret}",
     "sign scheme-1-keys[5] {secret} --target 1 --out - --cert {chain} --key {own}",
     "decode 00 --session-key {secret}",
+    "image sign {d}/app.umi --out new.umi --cert {d}/maker.cvc --key {secret}",
+    "image sign {d}/app.umi --out new.umi --scheme 1 --role manufacturer --key {secret}",
+    "image encrypt {d}/signed.umi new.umi --transport-key-id 7 --transport-key {secret}",
+    "image verify {d}/sealed.umi --cert {chain} --anchor {root} --decrypt-key {secret}",
     "sim --tcp 127.0.0.1:0 --meter-key {secret}",
     "sim --tcp 127.0.0.1:0 --meter-role-keys service:{secret}",
     "sim --tcp 127.0.0.1:0 --meter-role-keys {secret}",

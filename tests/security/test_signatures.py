@@ -157,6 +157,25 @@ def test_every_signed_byte_counts(signer: SigningKey, verifier: VerifyingKey) ->
 
 
 @pytest.mark.parametrize(("signer", "verifier"), PAIRS)
+@given(pieces=st.lists(st.binary(max_size=70), max_size=5))
+def test_an_image_in_pieces_is_signed_as_the_whole_is(
+    signer: SigningKey, verifier: VerifyingKey, pieces: list[bytes]
+) -> None:
+    signing = signatures.ImageSigner(signer, role=Role.MANUFACTURER)
+    verifying = signatures.ImageVerifier(verifier)
+    false = signatures.ImageVerifier(verifier)
+    for piece in pieces:
+        signing.update(piece)
+        verifying.update(piece)
+        false.update(piece)
+    stamp = signing.finish()
+    assert stamp == signatures.sign_image(b"".join(pieces), signer, role=Role.MANUFACTURER)
+    verifying.finish(stamp)
+    with pytest.raises(SignatureError):
+        false.finish(replace(stamp, role=Role.SOFTWARE_PROVIDER))
+
+
+@pytest.mark.parametrize(("signer", "verifier"), PAIRS)
 def test_other_keys_and_schemes_do_not_verify(signer: SigningKey, verifier: VerifyingKey) -> None:
     response = signatures.sign_response(b"packet", signer)
     stamp = signatures.sign_image(b"image", signer, role=Role.SERVICE)
@@ -165,6 +184,10 @@ def test_other_keys_and_schemes_do_not_verify(signer: SigningKey, verifier: Veri
             signatures.verify_packet(b"packet", response, other)
         with pytest.raises(SignatureError):
             signatures.verify_image(b"image", stamp, other)
+        verifying = signatures.ImageVerifier(other)
+        verifying.update(b"image")
+        with pytest.raises(SignatureError):
+            verifying.finish(stamp)
     with pytest.raises(SignatureError):
         signatures.verify_image(b"emage", stamp, verifier)
 

@@ -1,9 +1,7 @@
 """`umi cert`: certificates on the desk: made, asked for, issued, shown, verified."""
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from umi_cli.cli import cert_terms, cert_view, params
 from umi_cli.cli.base import group
 from umi_cli.cli.cert_terms import Given, term_options
 from umi_cli.cli.context import App, pass_app
+from umi_cli.cli.naming import naming_the_failure
 from umi_cli.cli.params import TIME, UMI_ID
 from umi_cli.errors import InputError
 from umi_cli.output import streams
@@ -124,7 +123,7 @@ def issue(
         rights = cert_terms.role_rights(given, widest, app.settings.role)
     latest = issuer.body.valid_until
     terms = cert_terms.terms_of(given, rights, days=LEAF_DAYS, latest=latest)
-    with _naming_the_failure():
+    with naming_the_failure():
         made = issuing.issue(wish, terms, issuer=issuer, signer=signer)
     _give(app, path, cert_view.record_of(made, cert_terms.now()))
 
@@ -177,7 +176,7 @@ def verify(
     if not trust.anchors:
         raise InputError("nothing says who is to be trusted", hint="add --anchor FILE")
     purpose = Purpose(target=target, role=app.settings.role)
-    with _naming_the_failure():
+    with naming_the_failure():
         try:
             found = verify_chain(leaf, others, trust=trust, at=at, purpose=purpose)
         except ChainError as error:
@@ -197,18 +196,6 @@ def _tell(app: App, at: datetime, path: list[dict[str, Any]], failure: str | Non
     table = cert_view.rows(path)
     raw = [record["raw"] for record in path]
     app.emit(data, View(blocks=("trusted, from the holder to the anchor:", table), raw=raw))
-
-
-@contextlib.contextmanager
-def _naming_the_failure() -> Iterator[None]:
-    """Begin the sentence of a certificate's failure with its name."""
-    from umi_cli.certificates.trust import ChainError
-
-    try:
-        yield
-    except ChainError as error:
-        message = f"{error.failure.value}: {error}"
-        raise ChainError(error.failure, message, hint=error.hint) from error
 
 
 def _whose(app: App, subject: "UmiId | None") -> "UmiId":

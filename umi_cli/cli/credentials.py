@@ -42,7 +42,7 @@ def credentials_of(settings: Settings, app: "App") -> Credentials | None:
         KeyUnusableError: a key or certificate cannot be used.
     """
     if settings.scheme == 1:
-        return _scheme1(settings)
+        return scheme1_credentials(settings)
     if settings.scheme == 2:
         return _scheme2(settings, app)
     if settings.role is not None:
@@ -67,7 +67,8 @@ def own_id(settings: Settings, credentials: Credentials | None) -> UmiId:
     return load_chain(settings.cert)[0].body.subject if settings.cert else DEFAULT_READER_ID
 
 
-def _scheme1(settings: Settings) -> Scheme1Credentials:
+def scheme1_credentials(settings: Settings) -> Scheme1Credentials:
+    """Return the role and its key under scheme 1; raises as `credentials_of` does."""
     if settings.role is None:
         raise InputError("scheme 1 proves a role, and none is named", hint="add --role ROLE")
     key = load_key(settings)
@@ -83,11 +84,8 @@ def _scheme2(settings: Settings, app: "App") -> Scheme2Credentials:
     if settings.cert is None:
         raise InputError("scheme 2 needs a certificate, and none is named", hint="add --cert FILE")
     signer, chain = load_signer(settings), load_chain(settings.cert)
-    _check_own(chain[0], signer, settings)
-    try:
-        check_time(chain[0].body, datetime.now(UTC))
-    except ChainError as error:
-        app.warn(f"the own certificate is out of its time: {error}")
+    check_own(chain[0], signer, settings)
+    warn_of_time(chain[0], app)
     pins = Pins(Path(user_config(app.environment)).with_name("pins"))
     anchors = load_anchors(settings)
     return Scheme2Credentials(
@@ -99,7 +97,20 @@ def _scheme2(settings: Settings, app: "App") -> Scheme2Credentials:
     )
 
 
-def _check_own(own: Certificate, signer: PrivateKey, settings: Settings) -> None:
+def warn_of_time(own: Certificate, app: "App") -> None:
+    """Warn of an own certificate that does not hold now: nobody else will take it."""
+    try:
+        check_time(own.body, datetime.now(UTC))
+    except ChainError as error:
+        app.warn(f"the own certificate is out of its time: {error}")
+
+
+def check_own(own: Certificate, signer: PrivateKey, settings: Settings) -> None:
+    """Check that the own certificate is that of the own key, and for the role to act in.
+
+    Raises:
+        KeyUnusableError: it is not.
+    """
     if signer.public_point != own.body.public_point:
         raise KeyUnusableError(
             f"the key is not the one that the certificate of {own.body.subject} certifies",

@@ -1,4 +1,4 @@
-"""`umi decode`: what frames, packets, certificates and signature records say, layer by layer."""
+"""`umi decode`: what frames, packets, certificates, signatures, images say, layer by layer."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ umi decode "41 01 51 51 02 01" --json
 umi decode capture.hex
 umi decode - < frame.bin
 umi decode chain.cvc
+umi decode signed.umi
 umi decode capture.hex --session-key session.hex --commander 00237EFE00000004
 """
 COLUMNS = ("offset", "bytes", "field", "value", "meaning")
@@ -52,7 +53,7 @@ def decode(
     commander: "UmiId | None",
     iv: bytes | None,
 ) -> None:
-    """Explain frames, packets and certificates; needs no device.
+    """Explain frames, packets, certificates and images; needs no device.
 
     Every check that fails is named, and makes the exit code 33. Frames may stand one after the
     other, and so may certificates; fragments are put together. Spaces, colons, 0x and newlines in

@@ -27,13 +27,17 @@ COMMANDS: dict[str, Entry] = {
         "umi_cli.cli.cert:cert",
         "Make, request, issue, show and verify certificates.",
     ),
+    "image": Entry(
+        "umi_cli.cli.image:image", "Build, show, verify, sign and encrypt image packages."
+    ),
     "auth": Entry("umi_cli.cli.auth:auth", "Authenticate, and report what was proved."),
     "sign": Entry(
         "umi_cli.cli.sign:sign", "Sign a command here and now, to be sent elsewhere later."
     ),
     "send": Entry("umi_cli.cli.send:send", "Send a command that was signed elsewhere."),
     "decode": Entry(
-        "umi_cli.cli.decode:decode", "Explain frames, packets and certificates; needs no device."
+        "umi_cli.cli.decode:decode",
+        "Explain frames, packets, certificates and images; needs no device.",
     ),
     "sim": Entry("umi_cli.cli.sim:sim", "Serve the virtual meter."),
     "host": Entry(

@@ -1,16 +1,18 @@
-"""What some bytes are, to begin with: link frames, a packet, a certificate, a signature record."""
+"""What some bytes are, to begin with: frames, a packet, a certificate, a signature, an image."""
 
 from collections.abc import Iterable, Iterator
 
 from umi_cli.errors import MalformedError
 from umi_cli.explain.certificates import explain_certificates, is_certificate
 from umi_cli.explain.frames import FrameExplainer, is_frame
+from umi_cli.explain.images import explain_package
 from umi_cli.explain.layers import Layer
 from umi_cli.explain.packets import Opener, explain_message, explain_packet, is_packet
 from umi_cli.explain.signatures import explain_signature, is_signature
+from umi_cli.images.header import is_package
 from umi_cli.objects.catalogue import Catalogue
 
-KINDS = ("frame", "packet", "message", "certificate", "request", "signature")
+KINDS = ("frame", "packet", "message", "certificate", "request", "signature", "image")
 
 
 def explain(
@@ -20,7 +22,8 @@ def explain(
 
     Args:
         data: link frames one after the other, a packet, what follows a packet's envelope, a
-            certificate, a chain of them, a certificate request or a signature record.
+            certificate, a chain of them, a certificate request, a signature record or an image
+            package.
         catalogue: names and types of objects.
         kind: one of `KINDS`; found out if None.
         opener: opens encrypted packets, if there is a key.
@@ -33,6 +36,8 @@ def explain(
         return explain_certificates(data, 0, told)
     if kind == "signature":
         return [explain_signature(data, 0)]
+    if kind == "image":
+        return explain_package(data, 0)
     if kind == "packet":
         layers = explain_packet(data, 0, catalogue, opener)
     elif kind == "message":
@@ -62,6 +67,7 @@ def _within(outer: Layer, inner: Layer) -> Layer:
 def _kind_of(data: bytes) -> str:
     kinds = {
         "certificate": is_certificate,
+        "image": is_package,
         "frame": is_frame,
         "packet": is_packet,
         "signature": is_signature,

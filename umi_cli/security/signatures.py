@@ -193,6 +193,69 @@ class ImageSignature:
         return cls(scheme=scheme, role=role, value=_read_value(reader, scheme, what))
 
 
+class ImageSigner:
+    """Signs an image that comes piece by piece, for it may not fit into memory.
+
+    Args:
+        key: a P-256 key, or a role's AES key under scheme 1.
+        role: whose stamp it is to be.
+    """
+
+    __slots__ = ("_key", "_stream", "_unsigned")
+
+    def __init__(self, key: SigningKey, *, role: Role) -> None:
+        self._key = key
+        self._stream = _begin(key)
+        self._unsigned = ImageSignature(scheme=_scheme_of(key), role=role, value=b"")
+
+    def update(self, piece: bytes) -> None:
+        """Take the next piece: header in signed form, then the plain image (protocol 7)."""
+        self._stream.update(piece)
+
+    def finish(self) -> ImageSignature:
+        """Return the record."""
+        self._stream.update(self._unsigned.prefix)
+        value = self._stream.finish()
+        if not isinstance(self._key, AesKey):
+            value = self._key.sign_digest(value)
+        return replace(self._unsigned, value=value)
+
+
+class ImageVerifier:
+    """Verifies the record of an image that comes piece by piece.
+
+    Args:
+        key: the signer's public point, or a role's AES key under scheme 1.
+    """
+
+    __slots__ = ("_key", "_stream")
+
+    def __init__(self, key: VerifyingKey) -> None:
+        self._key = key
+        self._stream = _begin(key)
+
+    def update(self, piece: bytes) -> None:
+        """Take the next piece: header in signed form, then the plain image (protocol 7)."""
+        self._stream.update(piece)
+
+    def finish(self, record: ImageSignature) -> None:
+        """Verify the record that follows what came.
+
+        Raises:
+            SignatureError: that key did not sign it, or the record is of another scheme.
+        """
+        _check_scheme(record, self._key)
+        self._stream.update(record.prefix)
+        if isinstance(self._key, AesKey):
+            crypto.compare_macs(self._stream.finish(), record.value)
+        else:
+            crypto.verify_digest(self._key, record.value, self._stream.finish())
+
+
+def _begin(key: SigningKey | VerifyingKey) -> crypto.Cmac | crypto.Sha256:
+    return crypto.Cmac(key) if isinstance(key, AesKey) else crypto.Sha256()
+
+
 PacketSignature = CommandSignature | ResponseSignature
 
 _AnyRecord = TypeVar("_AnyRecord", CommandSignature, ResponseSignature, ImageSignature)
@@ -268,9 +331,13 @@ def _sign(unsigned: _AnyRecord, data: bytes, key: SigningKey) -> _AnyRecord:
     return replace(unsigned, value=value)
 
 
-def _verify(record: Record, data: bytes, key: VerifyingKey) -> None:
+def _check_scheme(record: Record, key: VerifyingKey) -> None:
     if record.scheme != _scheme_of(key):
         raise SignatureError(f"the signature is of scheme {record.scheme}, the key is not")
+
+
+def _verify(record: Record, data: bytes, key: VerifyingKey) -> None:
+    _check_scheme(record, key)
     if isinstance(key, AesKey):
         crypto.verify_cmac(key, record.value, data)
     else:

@@ -1,0 +1,1 @@
+"""Image packages: built, signed, encrypted, verified; pure, and in pieces (protocol 6.5, 7)."""
