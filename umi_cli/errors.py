@@ -68,6 +68,13 @@ class LinkError(UmiError):
     default_hint = "check the line (rate, wiring, noise), or raise --retries and --timeout"
 
 
+class PacketTooLargeError(LinkError):
+    """The device cannot take a packet of that length."""
+
+    code = "packet-too-large"
+    default_hint = "write fewer elements at a time, such as PART[0:99]"
+
+
 class SignOnError(UmiError):
     """The sign-on failed, or what answers does not speak UMI."""
 
@@ -130,6 +137,13 @@ class SignatureError(UmiError):
     code = "bad-signature"
     exit_code = 33  # as malformed data: nothing the device said can be believed
     default_hint = "believe nothing that came with it; check the keys of both sides, then the line"
+
+
+class UploadInterruptedError(UmiError):
+    """An upload has stopped on its way, and can go on where it is."""
+
+    code = "upload-interrupted"
+    exit_code = 42
 
 
 class RefusedError(UmiError):

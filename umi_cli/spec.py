@@ -121,9 +121,15 @@ FEATURES: tuple[Feature, ...] = (
         "C",
         "transports.optical, transports.hosts",
     ),
-    _planned("UMI-spi: pins, levels", "9", "S"),
-    _planned("UMI-spi: handshake, power sequence", "9", "C"),
-    _planned("forwarding to the ports of a Host", "9", "S"),
+    _done("UMI-spi: pins, levels, power of a port", "9", "S", "transports.board"),
+    _done(
+        "UMI-spi: handshake, power sequence, reset of a silent peripheral",
+        "9",
+        "C",
+        "transports.spi, virtual.pins",
+    ),
+    _done("forwarding to the ports of a Host", "9", "S", "virtual.host"),
+    _done("a Host takes events from whoever is on the line", "9", "C", "virtual.handlers"),
     _done("UMI over TCP", "10", "F", "transports.tcp"),
 )
 """Every mechanism of the protocol notes, in their order."""

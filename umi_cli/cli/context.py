@@ -42,6 +42,7 @@ class App:
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
         self.given: dict[str, Any] = {}
+        self._argv = tuple(argv)
         self.environment = environment
         self._settings: Settings | None = None
         self._catalogue: Catalogue | None = None
@@ -64,6 +65,13 @@ class App:
 
         config = self.given.get("config") or self.environment.get("UMI_CONFIG")
         return host_config(config, self.environment)
+
+    @property
+    def command_line(self) -> str:
+        """Return the command as it was typed, for the user to repeat; no secret stands in it."""
+        import shlex
+
+        return shlex.join(("umi", *self._argv))
 
     @property
     def wants_traceback(self) -> bool:

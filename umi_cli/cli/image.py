@@ -11,6 +11,7 @@ from umi_cli.cli.base import group
 from umi_cli.cli.context import App, pass_app
 from umi_cli.cli.image_files import reading, writing
 from umi_cli.cli.image_terms import VERSION, Given, label_of, label_options
+from umi_cli.cli.image_upload import upload
 from umi_cli.cli.naming import naming_the_failure
 from umi_cli.cli.params import TIME, UMI_ID
 from umi_cli.errors import ImageError, InputError
@@ -215,6 +216,9 @@ def encrypt(
     if recipient is not None and recipient not in header.label.targets:
         app.warn(f"the package is for {header.label.targets}, and {recipient} is not among them")
     _give(app, out, image_view.record_of(header))
+
+
+image.add_command(upload)
 
 
 @image.command(examples=VERIFY)

@@ -100,6 +100,15 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _block(text: str) -> int:
+    from umi_cli.images.upload import MAX_BLOCK_BYTES, MIN_BLOCK_BYTES
+
+    is_number = text.isascii() and text.isdigit() and len(text) < 6
+    if not is_number or not MIN_BLOCK_BYTES <= int(text) <= MAX_BLOCK_BYTES:
+        raise InputError(f"{text!r} is no number from {MIN_BLOCK_BYTES} to {MAX_BLOCK_BYTES}")
+    return int(text)
+
+
 def _retries(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= MAX_RETRIES):
         raise InputError(f"{text!r} is no number from 0 to {MAX_RETRIES}")
@@ -116,6 +125,8 @@ HEX = Parsed("hex", _hex)
 TIME = Parsed("time", _moment)
 """A time with its zone, in whole seconds of UTC."""
 SECONDS = Parsed("seconds", _seconds)
+BLOCK = Parsed("bytes", _block)
+"""How long a block of an image is."""
 RETRIES = Parsed("retries", _retries)
 
 

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from umi_cli.application.codes import ResultCode
-from umi_cli.device.driver import PacketTooLargeError
-from umi_cli.errors import MalformedError, RefusedError, UmiError
+from umi_cli.errors import MalformedError, PacketTooLargeError, RefusedError, UmiError
 from umi_cli.types import MAX_ELEMENT, TO_END, ObjectPart
 
 FIRST_CHUNK_BYTES = 16_384  # asked for at once after a TOO_LONG; halved from there

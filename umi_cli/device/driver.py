@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from umi_cli.application.payload import Command
-from umi_cli.errors import LinkError, LostError, NoAnswerError, UmiError
+from umi_cli.errors import LinkError, LostError, NoAnswerError, PacketTooLargeError, UmiError
 from umi_cli.link.connection import LinkConnection
 from umi_cli.link.events import (
     CommandReceived,
@@ -37,13 +37,6 @@ class HostEnd(Protocol):
     def execute(self, packet: bytes, now: float, utc: float) -> bytes | None:
         """Answer a command packet; None: it came too late to count."""
         ...
-
-
-class PacketTooLargeError(LinkError):
-    """The device cannot take a packet of that length."""
-
-    code = "packet-too-large"
-    default_hint = "write fewer elements at a time, such as PART[0:99]"
 
 
 class InDoubtError(Exception):

@@ -12,7 +12,7 @@ from umi_cli.application.codes import PacketType, ResultCode, refusal
 from umi_cli.application.commands import Complete, ReadObject, Wait
 from umi_cli.application.packet import MAX_PACKET_BYTES, Envelope, Message
 from umi_cli.application.payload import Command, Payload
-from umi_cli.device.driver import HostEnd, InDoubtError, LinkDriver, Observer, PacketTooLargeError
+from umi_cli.device.driver import HostEnd, InDoubtError, LinkDriver, Observer
 from umi_cli.device.offline import SignedCommand
 from umi_cli.device.protection import Protection, Standing, Unprotected
 from umi_cli.errors import (
@@ -22,6 +22,7 @@ from umi_cli.errors import (
     MalformedError,
     NoAnswerError,
     OutcomeUnknownError,
+    PacketTooLargeError,
     RefusedError,
     SessionDeadError,
     SignatureError,
