@@ -214,10 +214,12 @@ def open_spi_board(address: Address, clock: Clock) -> Board:
     """Open the pins of a port, which stays off; raises and takes what `open_spi` does."""
     if address.target.startswith("sim"):
         return _sim_board(address.target, clock)
-    from umi_cli.transports.board import BoardSettings, open_board
+    from umi_cli.transports.board import open_board
+    from umi_cli.transports.board_options import BoardSettings
 
     bus, device = map(int, address.target.split("."))
-    return open_board(bus, device, BoardSettings.from_options(address.options), address.text)
+    options = {name: text for name, text in address.options.items() if name != "host"}
+    return open_board(bus, device, BoardSettings.from_options(options), address.text)
 
 
 def host_simulation(state: str | None, utc: float) -> "Simulation":

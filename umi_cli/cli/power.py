@@ -31,7 +31,7 @@ PORTS = click.argument("numbers", metavar="[PORT]...", nargs=-1, type=int)
 
 @group(examples=EXAMPLES)
 def power() -> None:
-    """Switch the ports of a Host: those of [host.port.N] in the configuration file, or -p spi:…
+    """Switch the ports of a Host: those of [host.port.N] in the configuration file, or -p spi:0.0.
 
     A port is off when the command ends, whatever ends it; `on` holds it until Ctrl-C.
     """

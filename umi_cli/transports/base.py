@@ -163,7 +163,7 @@ class Board(Protocol):
     def wait_for_int(self, low: bool, deadline: float) -> bool:
         """Wait until INTB is low, or high, by its edges; False at the deadline.
 
-        A rise since the last `select` counts as well, even if INTB has fallen again meanwhile: a
+        A rise since it was selected last counts as well, even if INTB has fallen again meanwhile: a
         peripheral that answers at once must not look like one that never let go.
         """
         ...

@@ -242,7 +242,7 @@ class MemoryBoard:
 
     def select(self, selected: bool) -> None:
         """Pull CSB low, or let it go."""
-        self._has_risen = False
+        self._has_risen = self._has_risen and not selected
         self._pins.select(selected, *self._moment())
         self._look()
 
