@@ -60,7 +60,8 @@ class Peripherals(EmptyWorld):
 
     Args:
         wirings: where they are.
-        state: options of the first meter, as in `sim:?…`.
+        state: where the first one remembers.
+        datasheet: whose objects they have.
         faults: what goes wrong on the pins.
         seed: of the faults.
     """
@@ -70,6 +71,7 @@ class Peripherals(EmptyWorld):
         wirings: Sequence[Wiring] = (Wiring(number=1),),
         *,
         state: Path | None = None,
+        datasheet: str | None = None,
         faults: str = "",
         seed: int = 0,
     ) -> None:
@@ -77,6 +79,7 @@ class Peripherals(EmptyWorld):
         for at, wiring in enumerate(wirings):
             options = SimOptions(
                 state=state if at == 0 else None,
+                datasheet=datasheet,
                 umi_id=UmiId(0x0023_7EFE_0000_0001 + at),
                 seed=seed + at,
                 pin_faults=PinFaultRates.parse(faults),
