@@ -219,13 +219,26 @@ def test_a_meter_has_its_reaction_time_and_a_host_some_more() -> None:
     assert drive.deadline - drive.now == pytest.approx(REACTION_S + SLACK_S) == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize("noise", [b"\0", b"\x95", with_parity(b"/ELS5E"), with_parity(b"x/y")])
+NOISE = [b"\0", b"\x95", b"\x7f\xfe", with_parity(b"/ELS5E"), with_parity(b"x/y"), b"\x2f"]
+
+
+@pytest.mark.parametrize("noise", NOISE)
 def test_noise_before_an_identification_is_skipped(noise: bytes) -> None:
+    """Whatever its parity: what counts begins at the last slash."""
     drive = Drive()
     drive.asked()
     drive.hear(noise + IDENTIFIED, 0.3)
     assert drive.wait() == [Send(SELECT)]
     assert drive.machine.evidence.identification == EI4
+
+
+@pytest.mark.parametrize("more", [b"\0", b"\xfe", b"\x0a", READOUT])
+def test_what_comes_behind_an_identification_spoils_nothing(more: bytes) -> None:
+    """A busy host finds both in one piece, which shall make no difference."""
+    drive = Drive()
+    drive.asked()
+    drive.hear(IDENTIFIED + more, 0.3)
+    assert drive.wait() == [Send(SELECT)]
 
 
 def test_one_bad_parity_spoils_an_identification() -> None:
