@@ -1,6 +1,7 @@
 """Each way to fail has its own sentence, its own hint, and the exit code of its kind (A9)."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -56,6 +57,13 @@ FINDINGS = {
         16,
         r"ELS EI4 .* silent after the option select V/Y = 0/6 .*50, 0, 100, 250 ms",
         "switch-delay=150",
+    ),
+    "no rate": (
+        diagnose(Evidence(identification=replace(METER, rate="E")), has_echo=False),
+        SignOnError,
+        16,
+        "ELS EI4 offers the rate 'E', which mode C of EN 62056-21 does not have",
+        "baud=300",
     ),
     "fell back": (
         answered(READOUT),

@@ -362,8 +362,17 @@ def test_a_rate_that_mode_c_does_not_know_ends_it(rate: str) -> None:
     drive.run(a_meter(with_parity(meter.encode())))
     assert drive.sent == [REQUEST, *[BROKEN_OFF] * 7]
     assert drive.machine.evidence.identification == meter
+    assert drive.machine.evidence.delays_ms == []
     assert not drive.machine.has_succeeded
     assert drive.machine.settings == LineSettings(baud=300)
+
+
+def test_baud_300_is_for_a_meter_of_an_unknown_rate_as_well() -> None:
+    meter = Identification(manufacturer="ELS", rate="7", ident="EI4")
+    drive = Drive(SignOnProfile(baud=300))
+    drive.run(a_meter(with_parity(meter.encode())))
+    assert with_parity(b"\x06006\r\n") in drive.sent
+    assert drive.machine.has_succeeded
 
 
 @pytest.mark.parametrize("came", [REFUSED, READOUT])
