@@ -145,10 +145,12 @@ def test_a_readout_is_stx_and_six_readable_characters() -> None:
         assert not is_readout(other)
 
 
-def test_a_nak_stands_alone() -> None:
+def test_nak_is_all_that_came() -> None:
+    """To the option select, and perhaps to each RESYNC and break behind it."""
     assert is_nak(b"\x95")
     assert is_nak(b"\x15")
-    for other in (b"", b"\x95\x00", b"\x94"):
+    assert is_nak(b"\x95\x95\x95")
+    for other in (b"", b"\x95\x00", b"\x94", b"\x95\x00\x95"):
         assert not is_nak(other)
 
 

@@ -25,6 +25,7 @@ from tests.optical.driving import (
     silent,
 )
 from umi_cli.optical.characters import SIGN_ON_SETTINGS, LineSettings, with_parity, without_parity
+from umi_cli.optical.evidence import diagnose
 from umi_cli.optical.messages import MAX_LINE, WAKE_UP, Identification, OptionSelect, request
 from umi_cli.optical.sign_on import (
     CHARACTER_GAP_S,
@@ -383,6 +384,13 @@ def test_a_meter_that_says_no_is_not_asked_again(came: bytes) -> None:
     assert drive.sent == [REQUEST, SELECT, RESYNC, RESYNC, *[BROKEN_OFF] * 7]
     assert drive.machine.evidence.answered == came
     assert not drive.machine.has_succeeded
+
+
+def test_a_meter_that_says_no_to_everything_is_told_from_noise() -> None:
+    drive = Drive(SignOnProfile(baud=300))
+    drive.run(lambda data, _: IDENTIFIED if data == REQUEST else REFUSED)
+    assert drive.sent.count(REQUEST) == 1
+    assert "NAK" in str(diagnose(drive.machine.evidence, has_echo=False))
 
 
 def test_silence_must_last_before_another_try() -> None:
