@@ -1,7 +1,6 @@
 """The sign-on, step by step on a clock of our own: what it does, when, and that it ends."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -28,10 +27,12 @@ from umi_cli.optical.characters import SIGN_ON_SETTINGS, LineSettings, with_pari
 from umi_cli.optical.evidence import diagnose
 from umi_cli.optical.messages import MAX_LINE, WAKE_UP, Identification, OptionSelect, request
 from umi_cli.optical.sign_on import (
+    BREAK_PAUSE_S,
     CHARACTER_GAP_S,
     IDLE_S,
     MAX_IDLE_S,
     REACTION_S,
+    SETTLE_S,
     SILENT_ATTEMPTS,
     SLACK_S,
     Send,
@@ -197,9 +198,9 @@ def test_an_identification_whose_characters_stop_is_asked_for_again() -> None:
     drive.asked()
     drive.hear(IDENTIFIED[:5], 0.3)
     assert drive.deadline == pytest.approx(drive.now + CHARACTER_GAP_S)
-    broken_off_ms = round(drive.deadline * 1000, 1)
-    assert drive.wait() == BREAKS[:2]
-    assert drive.done[-1] == (broken_off_ms, Send(BROKEN_OFF))
+    given_up_ms = round(drive.deadline * 1000, 1)
+    assert drive.wait() == BREAKS[:1]
+    assert drive.done[-1] == (given_up_ms, BREAKS[0])
     drive.asked()
     drive.hear(IDENTIFIED)
     assert drive.wait() == [Send(SELECT)]
@@ -249,7 +250,7 @@ def test_one_bad_parity_spoils_an_identification() -> None:
         damaged[place] ^= 0x80
         drive = Drive()
         drive.asked()
-        assert drive.hear(bytes(damaged), 0.3) == BREAKS[:2]
+        assert drive.hear(bytes(damaged), 0.3) == BREAKS[:1]
         assert drive.machine.evidence.heard == damaged
         drive.asked()
         drive.hear(IDENTIFIED, 0.3)
@@ -272,17 +273,18 @@ def test_a_meter_that_stays_silent_is_asked_three_times() -> None:
     assert drive.machine.settings == LineSettings(baud=300)
 
 
-def test_each_break_is_out_before_the_rate_changes() -> None:
+def test_each_break_has_silence_before_it_and_is_out_before_the_rate_changes() -> None:
+    """A meter may know it among link frames by the silence alone."""
     drive = Drive()
     drive.run(silent)
-    for (at_ms, action), (next_ms, _) in pairwise(drive.done):
-        if action == Send(BROKEN_OFF):
-            baud = next(
-                before.settings.baud
-                for _, before in reversed(drive.done[: drive.done.index((at_ms, action))])
-                if isinstance(before, SetLine)
-            )
-            assert next_ms - at_ms >= 1000 * len(BROKEN_OFF) * 10 / baud
+    breaks = [number for number, (_, action) in enumerate(drive.done) if action == Send(BROKEN_OFF)]
+    assert len(breaks) == SILENT_ATTEMPTS * 7
+    for number in breaks:
+        (set_ms, is_set), (at_ms, _), (next_ms, _) = drive.done[number - 1 : number + 2]
+        assert isinstance(is_set, SetLine)
+        assert at_ms - set_ms == pytest.approx(1000 * BREAK_PAUSE_S, abs=0.2)
+        takes_ms = 1000 * len(BROKEN_OFF) * is_set.settings.character_s
+        assert next_ms - at_ms == pytest.approx(takes_ms + 1000 * SETTLE_S, abs=0.2)
 
 
 def test_the_switch_delays_are_tried_in_order() -> None:
@@ -396,8 +398,9 @@ def test_a_meter_that_says_no_to_everything_is_told_from_noise() -> None:
 def test_silence_must_last_before_another_try() -> None:
     drive = Drive()
     drive.asked()
-    while drive.done[-1][1] != IN_300:
+    while drive.sent.count(BROKEN_OFF) < 7:
         drive.wait()
+    assert drive.wait() == [IN_300]
     for _ in range(3):
         assert drive.hear(b"\x95", IDLE_S - 0.1) == []
     spoken = drive.now
