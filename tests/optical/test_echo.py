@@ -158,6 +158,33 @@ def test_what_was_held_for_an_overdue_echo_comes_out() -> None:
     assert (echo.echoes, echo.faults) == (0, 0)
 
 
+def test_an_echo_has_the_time_that_sending_takes() -> None:
+    echo = proven()
+    echo.sent(SENT, 1.0, takes_s=0.2)
+    assert echo.received(SENT + REPLY, 1.2 + SLACK_S) == REPLY
+    assert echo.faults == 0
+
+
+def test_an_echo_that_never_came_is_given_up_when_more_is_sent() -> None:
+    """The head was off for a while: what it missed takes nothing of a later reply."""
+    echo = proven()
+    for number in range(2):
+        echo.sent(SENT, 2.0 * number)
+    echo.sent(SENT, 4.0)
+    assert echo.received(SENT + REPLY, 4.0) == REPLY
+    assert (echo.echoes, echo.faults) == (PROOFS + 1, 2)
+
+
+def test_what_was_held_comes_out_though_more_was_sent() -> None:
+    echo = EchoCanceller()
+    echo.sent(SENT, 0.0)
+    assert echo.received(SENT[:2], 0.0) == b""
+    echo.sent(SENT, 2.0)
+    assert echo.received(SENT + REPLY, 2.0) == SENT[:2] + REPLY
+    assert echo.received(REPLY, 2.0) == REPLY
+    assert echo.echoes == 1
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_two_sends_are_echoed_in_their_order(mode: EchoMode) -> None:
     echo = EchoCanceller(mode)

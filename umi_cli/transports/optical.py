@@ -139,7 +139,7 @@ class OpticalTransport:
 
     def send(self, data: bytes) -> None:
         """Send all of the bytes; `LostError` if the port is gone."""
-        self._echo.sent(data, self.clock.monotonic() + len(data) * self.byte_time_s)
+        self._echo.sent(data, self.clock.monotonic(), takes_s=len(data) * self.byte_time_s)
         self._port.send(data)
 
     def receive(self, deadline: float) -> bytes:
