@@ -12,7 +12,7 @@ from umi_cli.errors import NoAnswerError
 from umi_cli.link.events import LinkSettings
 from umi_cli.link.frame import Frame, FrameType
 from umi_cli.optical.characters import SIGN_ON_SETTINGS, LineSettings, with_parity
-from umi_cli.optical.messages import BREAK, OptionSelect, request
+from umi_cli.optical.messages import BREAK, Identification, OptionSelect, request
 from umi_cli.optical.sign_on import SignOnProfile
 from umi_cli.transports.memory import MemoryPort, SimulatedClock
 from umi_cli.transports.optical import OpticalSettings, OpticalTransport
@@ -327,6 +327,29 @@ def test_faults_strike_messages_and_frames() -> None:
     head.strike(FaultRates(delay=1.0))
     assert head.exchange(RESYNC, 10.0)[:-2] == RESPONSE
     assert head.faults.counts["delay"] == 2
+
+
+IDENTITIES = [
+    (b"EISGMv0\0ELS" + bytes(11), "ELS", "EISGMv0"),
+    (b"x\0y\0    hON", "hON", "x y"),
+    (b"", "XXX", ""),
+    (b"EISGMv0\0EL", "XXX", "EISGMv0"),
+    (b"EISGMv0\0E1S", "XXX", "EISGMv0"),
+    (b"\xff" * 22, "XXX", "????????"),
+    (b"a/b!c\r\n\x07ELS", "ELS", "a?b?c???"),
+    (b"\\2abcdefELS", "ELS", "?2abcdef"),
+]
+
+
+@pytest.mark.parametrize(("value", "manufacturer", "ident"), IDENTITIES)
+def test_a_meter_says_what_its_manufacturer_wrote(
+    value: bytes, manufacturer: str, ident: str
+) -> None:
+    """An erased or odd identity is still an identification."""
+    head = Head()
+    head.meter.memory.store.values[IDENTITY] = value
+    expected = Identification(manufacturer=manufacturer, rate="5", ident=ident)
+    assert head.exchange(REQUEST, 3.0) == with_parity(expected.encode())
 
 
 def test_a_meter_without_an_identity_is_anybodys() -> None:
