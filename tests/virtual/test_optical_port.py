@@ -318,6 +318,16 @@ def test_a_power_cut_on_the_optical_line_is_the_meters() -> None:
     head.sign_on()
 
 
+def test_the_rest_of_what_a_meter_without_power_had_to_say_stays_unsaid() -> None:
+    """The first of its frames takes the power; the next one is not said at 300 baud."""
+    head = Head()
+    head.sign_on()
+    head.line._outbox += [RESYNC, RESYNC]
+    head.strike(FaultRates(power=1.0))
+    assert head.wait(2.0) == []
+    assert head.meter.power_losses == 1
+
+
 def test_faults_strike_messages_and_frames() -> None:
     head = Head(rates=FaultRates(drop=1.0))
     assert head.exchange(REQUEST) == b""

@@ -188,9 +188,8 @@ class OpticalPort:
             self.to_reader.clear()  # it stops in the middle of what it was saying
 
     def _send_frames(self, now: float) -> None:
-        frames = self._line.data_to_send()
-        if self.sign_on.is_umi:
-            for frame in frames:
+        for frame in self._line.data_to_send():
+            if self.sign_on.is_umi:  # the frame before may have cost the meter its power
                 self._send_through(frame, self.sign_on.settings, self.to_reader, now)
 
     def _send_through(self, data: bytes, settings: LineSettings, wire: Wire, now: float) -> None:
