@@ -126,6 +126,7 @@ def test_a_meter_that_offers_hdlc_is_not_judged_by_it_alone() -> None:
 def test_long_garbage_is_shown_by_its_beginning() -> None:
     assert str(heard(OPEN_SESSION * 2)).endswith("(98 66 80 18 e6 78 1e 98 66 80 18 e6 78 1e)")
     assert str(heard(OPEN_SESSION * 3)).endswith("1e 98 66 …)")
+    assert str(heard((OPEN_SESSION * 3)[:16])).endswith("1e 98 66)")
 
 
 def test_what_came_counts_more_than_an_echo() -> None:
@@ -134,6 +135,7 @@ def test_what_came_counts_more_than_an_echo() -> None:
 
 def test_a_readout_is_stx_and_six_readable_characters() -> None:
     assert is_readout(READOUT)
+    assert is_readout(READOUT[:7])
     assert is_readout(b"\x11\x82" + b"\x82\xff" + READOUT)
     for other in (
         b"",

@@ -279,6 +279,7 @@ def test_each_break_has_silence_before_it_and_is_out_before_the_rate_changes() -
     drive.run(silent)
     breaks = [number for number, (_, action) in enumerate(drive.done) if action == Send(BROKEN_OFF)]
     assert len(breaks) == SILENT_ATTEMPTS * 7
+    assert pytest.approx(0.15) == BREAK_PAUSE_S
     for number in breaks:
         (set_ms, is_set), (at_ms, _), (next_ms, _) = drive.done[number - 1 : number + 2]
         assert isinstance(is_set, SetLine)

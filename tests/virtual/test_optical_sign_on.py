@@ -288,6 +288,18 @@ def test_a_readout_to_whoever_asks_for_something_else(v: str, y: str) -> None:
     assert meter.ask() == [(REACTION_S, IDENTIFIED)]
 
 
+def test_a_readout_has_its_own_time() -> None:
+    """Four seconds from the option select on, however late that came."""
+    meter = Meter()
+    meter.ask()
+    meter.wait(2.0)
+    meter.select(y="0")
+    meter.wait(SELECT_WITHIN_S - 0.1)
+    assert meter.port.settings == LineSettings(baud=9600, bits=7, parity="E")
+    meter.wait(0.2)
+    assert meter.port.settings == SIGN_ON_SETTINGS
+
+
 def test_an_identified_meter_waits_four_seconds_for_the_option_select() -> None:
     meter = Meter()
     meter.ask()
