@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from umi_cli.errors import InputError
 from umi_cli.virtual.faults import (
     DELAY_S,
+    LIFTED_S,
     MAX_FLIPPED_BITS,
     MAX_NOISE_BYTES,
     OFF_S,
@@ -61,7 +62,10 @@ def test_a_dropped_chunk_never_arrives() -> None:
     assert passages(always("drop"), 0, 50) == [Passage(pieces=[])] * 50
 
 
-@pytest.mark.parametrize(("kind", "cut"), [("hangup", Cut.HANG_UP), ("power", Cut.POWER)])
+CUTS = [("hangup", Cut.HANG_UP), ("power", Cut.POWER), ("lift", Cut.LIFT)]
+
+
+@pytest.mark.parametrize(("kind", "cut"), CUTS)
 def test_a_cut_takes_the_chunk_with_it(kind: str, cut: Cut) -> None:
     assert passages(always(kind), 0, 50) == [Passage(pieces=[], cut=cut)] * 50
 
@@ -125,6 +129,63 @@ def test_the_power_stays_away_for_a_while() -> None:
     injector = FaultInjector(FaultRates(), 0)
     times = [injector.off_s() for _ in range(RUNS)]
     assert OFF_S[0] <= min(times) < max(times) <= OFF_S[1]
+
+
+def test_the_line_stays_interrupted_for_a_while() -> None:
+    """Up to ten times as long as a reader waits for an answer."""
+    injector = FaultInjector(FaultRates(), 0)
+    times = [injector.lifted_s() for _ in range(RUNS)]
+    assert LIFTED_S[0] <= min(times) < max(times) <= LIFTED_S[1]
+    assert max(times) > LIFTED_S[1] / 2
+
+
+def turned_bits(rate: float, seed: int = 0, count: int = RUNS) -> Counter[int]:
+    """Return how many bits of the chunk were turned, and how often, by place."""
+    injector = FaultInjector(FaultRates(ber=rate), seed)
+    places = Counter[int]()
+    for _ in range(count):
+        ((_, piece),) = injector.pass_through(CHUNK).pieces
+        assert len(piece) == len(CHUNK)
+        difference = int.from_bytes(piece, "little") ^ int.from_bytes(CHUNK, "little")
+        places.update(place for place in range(8 * len(CHUNK)) if difference >> place & 1)
+    assert injector.counts == Counter({"ber": places.total()})
+    return places
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.1, 1e-2, 1e-3, 1e-4])
+def test_bits_are_turned_as_often_as_the_rate_says(rate: float) -> None:
+    """Each bit by itself: as many as expected, within five deviations."""
+    expected = rate * RUNS * 8 * len(CHUNK)
+    assert abs(turned_bits(rate).total() - expected) < 5 * expected**0.5
+
+
+def test_every_bit_may_be_turned() -> None:
+    """The first and the last as often as any."""
+    places = turned_bits(0.1)
+    assert set(places) == set(range(8 * len(CHUNK)))
+    assert max(places.values()) - min(places.values()) < RUNS / 10
+
+
+def test_a_bit_error_rate_of_one_turns_every_bit() -> None:
+    ((_, piece),) = FaultInjector(FaultRates(ber=1.0), 0).pass_through(CHUNK).pieces
+    assert piece == bytes(code ^ 0xFF for code in CHUNK)
+
+
+@pytest.mark.parametrize("rate", [1e-9, 1e-300, 5e-324])
+def test_a_bit_error_rate_of_almost_nothing_turns_none(rate: float) -> None:
+    assert not turned_bits(rate, count=50)
+
+
+def test_bit_errors_are_the_same_every_time() -> None:
+    rates = FaultRates.parse("ber:0.01")
+    assert passages(rates, 3) == passages(rates, 3) != passages(rates, 4)
+
+
+def test_a_rate_per_bit_is_none_of_all() -> None:
+    """What is a mild fault per chunk would turn every other bit."""
+    assert FaultRates.parse("all:0.5").ber == 0
+    assert FaultRates.parse("ber:0.001,all:0.5") == FaultRates.parse("all:0.5,ber:0.001")
+    assert FaultRates.parse("all:0.5,ber:0.001").ber == 0.001
 
 
 def test_a_specification_names_kinds_and_probabilities() -> None:

@@ -19,7 +19,7 @@ from umi_cli.security.scheme0 import Scheme0
 from umi_cli.types import DEFAULT_READER_ID, UNKNOWN_DEVICE, Role, UmiCode
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID, new_memory
 from umi_cli.virtual.device import MeterSettings, VirtualMeter
-from umi_cli.virtual.faults import FaultInjector, FaultRates
+from umi_cli.virtual.faults import LIFTED_S, FaultInjector, FaultRates
 from umi_cli.virtual.line import MeterLine
 
 COUNTER = UmiCode.parse("umi.255.0.0.65")
@@ -287,6 +287,62 @@ def test_a_hang_up_takes_the_chunk_and_the_line() -> None:
     wire.send(bytes.fromhex("01040000fe5b"))
     assert wire.line.is_hung_up
     assert wire.receive() == b""
+
+
+RESYNC = bytes.fromhex("01040000fe5b")
+
+
+def test_an_interrupted_line_passes_nothing_for_a_while_and_stays() -> None:
+    """Nobody hangs up, and the meter notices nothing: it goes on where it was."""
+    faults = FaultInjector(FaultRates(), 0)
+    wire = Wire(faults=faults)
+    wire.reader.write(COUNTER_NUMBER, b"\x07\x00\x00\x00")
+    faults._rates = FaultRates(lift=1.0)
+    with pytest.raises(NoAnswer):
+        wire.reader.read(COUNTER_NUMBER)
+    faults._rates = FaultRates()
+    assert not wire.line.is_hung_up
+    assert faults.counts["lift"] == 1
+    peer, power_losses = wire.line.peer, wire.meter.power_losses
+    with pytest.raises(NoAnswer):  # it lasts longer than a frame
+        wire.reader.read(COUNTER_NUMBER)
+    wire.wait(LIFTED_S[1])
+    wire.reader.resync()
+    assert wire.reader.read(COUNTER_NUMBER) == b"\x07\x00\x00\x00"
+    assert (wire.line.peer, wire.meter.power_losses) == (peer, power_losses)
+
+
+def test_what_the_meter_says_meanwhile_is_lost_too() -> None:
+    """An interruption that begins with what the meter says takes that as well."""
+    meter = new_meter(Role.SERVICE)
+    listener = subscribed(meter)
+    faults = listener.line._faults
+    faults._rates = FaultRates(lift=1.0)
+    Subscriber(meter, "other line").command(CLOSED)
+    heard = listener.heard
+    listener.wait(0)
+    faults._rates = FaultRates()
+    assert faults.counts["lift"] == 1
+    assert listener.heard == heard
+    listener.wait(LIFTED_S[1])
+    assert not listener.line.is_hung_up
+    assert listener.command(OPEN) == 0
+
+
+def test_an_interruption_takes_what_was_in_transit() -> None:
+    faults = FaultInjector(FaultRates(delay=1.0), 5)
+    wire = Wire(faults=faults)
+    wire.send(RESYNC)
+    there = wire.line.deadline
+    assert there is not None
+    faults._rates = FaultRates(lift=1.0)
+    wire.send(RESYNC)
+    assert wire.line.deadline is None
+    faults._rates = FaultRates()
+    wire.wait(LIFTED_S[1])
+    assert wire.line.data_to_send() == []
+    wire.send(RESYNC)
+    assert [chunk[:4] for chunk in wire.line.data_to_send()] == [bytes.fromhex("01050050")]
 
 
 def test_late_frames_arrive_when_their_time_has_come() -> None:

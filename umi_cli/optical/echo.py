@@ -26,6 +26,7 @@ class EchoCanceller:
         self._matched = 0
         self._is_same = True
         self._until = 0.0
+        self._held = b""
         self._misses = 0
         self._proofs = 0
         self.echoes = 0
@@ -38,15 +39,16 @@ class EchoCanceller:
         """Tell whether the head is known to echo."""
         return self._mode == "on" or self._proofs >= PROOFS
 
-    def sent(self, data: bytes, until: float) -> None:
-        """Note what is sent, and when its last byte has left (seconds, monotonic)."""
+    def sent(self, data: bytes, now: float, *, takes_s: float = 0.0) -> None:
+        """Note what is sent from `now` on (seconds, monotonic), and how long it takes."""
         if self._mode != "off":
+            self._held += self._expire(now)
             self._expected += data
-            self._until = until + SLACK_S
+            self._until = now + takes_s + SLACK_S
 
     def received(self, data: bytes, now: float) -> bytes:
         """Return what is no echo of what arrived at `now`."""
-        held = self._expire(now)
+        held, self._held = self._held + self._expire(now), b""
         if not self._expected:
             return held + data
         if not self.is_required:

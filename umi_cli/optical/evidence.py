@@ -157,5 +157,5 @@ def is_readout(data: bytes) -> bool:
 
 
 def is_nak(data: bytes) -> bool:
-    """Tell whether a NAK is all that came."""
-    return without_parity(data) == NAK
+    """Tell whether NAK is all that came; a meter may say it to each RESYNC as well."""
+    return bool(data) and not without_parity(data).strip(NAK)

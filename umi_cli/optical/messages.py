@@ -60,9 +60,7 @@ class Identification:
         if match is None or len(line) - start > MAX_LINE:
             raise MalformedError("this is no identification of EN 62056-21")
         manufacturer, rate, escapes, ident = (group.decode("ascii") for group in match.groups())
-        return cls(
-            manufacturer=manufacturer, rate=rate, escapes=escapes.replace("\\", ""), ident=ident
-        )
+        return cls(manufacturer=manufacturer, rate=rate, escapes=escapes[1::2], ident=ident)
 
     def encode(self) -> bytes:
         """Return the line of 7-bit characters."""

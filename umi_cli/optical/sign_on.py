@@ -159,14 +159,16 @@ class SignOn:
             heard += yield from self._listen(self._now + QUIET_S)
             self.evidence.heard += heard.strip(b"\0")
         heard = yield from self._send(self._characters(request(self.profile.device_address)))
-        heard = yield from self._read_line(heard)
-        is_clean = self.profile.parity == "hard" or not count_bad_parity(heard)
-        if is_clean:
+        heard = self._raw((yield from self._read_line(heard)))
+        text = without_parity(heard)
+        start = max(text.rfind(b"/"), 0)  # what stands before it is noise, whatever its parity
+        end = text.find(b"\n", start) + 1
+        if not count_bad_parity(heard[start:end]):
             try:
-                return Identification.decode(without_parity(heard))
+                return Identification.decode(text[start:end])
             except MalformedError:
                 pass  # what it is instead, the evidence will tell
-        self.evidence.heard += self._raw(heard)
+        self.evidence.heard += heard
         return None
 
     def _read_line(self, line: bytes) -> _Listening:

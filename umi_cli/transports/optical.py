@@ -13,6 +13,7 @@ from umi_cli.optical.messages import BREAK, Identification
 from umi_cli.optical.sign_on import (
     BREAK_PAUSE_S,
     REACTION_S,
+    SETTLE_S,
     SLACK_S,
     Send,
     SignOn,
@@ -104,6 +105,7 @@ class OpticalTransport:
             LostError: the port is gone.
         """
         self._is_signed_on = False
+        echoes_before = self._echo.echoes
         machine = SignOn(profile=self._settings.profile)
         machine.step(b"", self.clock.monotonic())
         while not machine.is_over:
@@ -122,7 +124,7 @@ class OpticalTransport:
         self.byte_time_s = machine.settings.character_s
         self.identification = machine.identification
         if self.identification is None:
-            raise self._diagnosis(machine)
+            raise self._diagnosis(machine, has_echo=self._echo.echoes > echoes_before)
         self._is_signed_on = True
 
     def _check_identity(self, meter: Identification | None) -> None:
@@ -133,13 +135,13 @@ class OpticalTransport:
                 hint="name its --datasheet, or insist with its own characters: opto:DEVICE?v=0&y=6",
             )
 
-    def _diagnosis(self, machine: SignOn) -> UmiError:
-        error = diagnose(machine.evidence, has_echo=self._echo.echoes > 0)
+    def _diagnosis(self, machine: SignOn, *, has_echo: bool) -> UmiError:
+        error = diagnose(machine.evidence, has_echo=has_echo)
         return type(error)(f"{self.address}: {error}", hint=error.hint)
 
     def send(self, data: bytes) -> None:
         """Send all of the bytes; `LostError` if the port is gone."""
-        self._echo.sent(data, self.clock.monotonic() + len(data) * self.byte_time_s)
+        self._echo.sent(data, self.clock.monotonic(), takes_s=len(data) * self.byte_time_s)
         self._port.send(data)
 
     def receive(self, deadline: float) -> bytes:
@@ -174,14 +176,14 @@ class OpticalTransport:
         self._is_signed_on = False
         with suppress(LostError):
             self._pass_over(BREAK_PAUSE_S)
-            self._port.send(with_parity(BREAK))
-            self._pass_over(len(BREAK) * self.byte_time_s)
+            self.send(with_parity(BREAK))
+            self._pass_over(len(BREAK) * self.byte_time_s + SETTLE_S)
 
     def _pass_over(self, pause_s: float) -> None:
         """Let time pass, and forget what comes meanwhile."""
         until = self.clock.monotonic() + pause_s
         while self.clock.monotonic() < until:
-            self._port.receive(until)
+            self.receive(until)
 
     def __enter__(self) -> Self:
         return self

@@ -160,7 +160,8 @@ class FaultInjector:
         bit = -1
         while True:
             luck = 1 - self._chance.random()  # above 0
-            bit += 1 + (int(math.log(luck) / math.log1p(-rate)) if rate < 1 else 0)
+            leap = math.log(luck) / math.log1p(-rate) if rate < 1 else 0
+            bit += 1 + int(min(leap, bits))  # it may be infinite
             if bit >= bits:
                 return
             self.counts["ber"] += 1

@@ -6,6 +6,7 @@ serves the port hands over bytes, the time and what the reader's port is set to.
 """
 
 import heapq
+import re
 from collections.abc import Callable
 from itertools import count
 
@@ -19,6 +20,8 @@ from umi_cli.virtual.optical_sign_on import MeterSignOn, OpticalCharacter
 from umi_cli.virtual.waveform import heard
 
 SLICE_S = 0.02  # characters are handed over that many seconds' worth at a time
+
+_NOT_IN_IDENT = re.compile(r'[^ "-.0-\[\]-~]')
 
 _Arrival = Callable[[bytes, LineSettings, float, float], None]
 """Characters, what they were sent at, and when their first one began and their last one ended."""
@@ -185,9 +188,8 @@ class OpticalPort:
             self.to_reader.clear()  # it stops in the middle of what it was saying
 
     def _send_frames(self, now: float) -> None:
-        frames = self._line.data_to_send()
-        if self.sign_on.is_umi:
-            for frame in frames:
+        for frame in self._line.data_to_send():
+            if self.sign_on.is_umi:  # the frame before may have cost the meter its power
                 self._send_through(frame, self.sign_on.settings, self.to_reader, now)
 
     def _send_through(self, data: bytes, settings: LineSettings, wire: Wire, now: float) -> None:
@@ -218,7 +220,8 @@ class OpticalPort:
         value = store.values.get(identity.code, b"") if identity else b""
         text = value.decode("ascii", "replace").replace("\0", " ")
         manufacturer, model = text[8:11], text[:8].strip()
-        return (manufacturer if manufacturer.isalpha() else "XXX"), model
+        is_known = len(manufacturer) == 3 and manufacturer.isalpha()
+        return (manufacturer if is_known else "XXX"), _NOT_IN_IDENT.sub("?", model)
 
     def _on_sign_on(self) -> None:
         now_s = self._meter.metering.now_s

@@ -65,8 +65,8 @@ class OpticalCharacter:
             InputError: a word is unknown, or its number is none.
         """
         values: dict[str, object] = {}
-        for item in filter(None, text.split(",")):
-            name, _, number = item.strip().partition(":")
+        for item in filter(None, map(str.strip, text.split(","))):
+            name, _, number = item.partition(":")
             if item in _SWITCHES:
                 field, value = _SWITCHES[item]
                 values[field] = value

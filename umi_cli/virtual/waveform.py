@@ -39,7 +39,7 @@ def _sample(levels: list[int], bits_per_bit: float, count: int) -> Iterator[int]
     at = 0.0
     while (edge := _next_edge(levels, at)) is not None:
         samples = [_level(levels, edge + (bit + 1.5) * bits_per_bit) for bit in range(count)]
-        yield sum(level << bit for bit, level in enumerate(samples))
+        yield sum(level << bit for bit, level in enumerate(samples)) & 0xFF  # 8E1 has nine
         at = edge + (count + 1.5) * bits_per_bit
         if _level(levels, at) == _LOW:  # no stop bit: it waits until the line is high again
             at = _next_high(levels, at)
@@ -51,11 +51,8 @@ def _level(levels: list[int], at: float) -> int:
 
 
 def _next_edge(levels: list[int], at: float) -> int | None:
-    """Return where the line falls next, at a moment or after it."""
-    index = int(at)
-    if index and index < len(levels) and levels[index] == _LOW and levels[index - 1] == _LOW:
-        index = int(_next_high(levels, at))
-    return next((place for place in range(index, len(levels)) if levels[place] == _LOW), None)
+    """Return where the line falls next after a moment at which it is high."""
+    return next((place for place in range(int(at), len(levels)) if levels[place] == _LOW), None)
 
 
 def _next_high(levels: list[int], at: float) -> float:
