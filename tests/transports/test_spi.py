@@ -200,7 +200,7 @@ def test_a_reader_on_tcp_reaches_each_peripheral_through_the_host(desk: Path) ->
                 assert done.stdout.strip() == umi_id.replace("…", "00237EFE0000000"), done.stderr
             assert run_umi("-p", f"{tcp}/2", "write", "counter", "7", "--verify").exit == 0
             assert run_umi("-p", f"{tcp}/2", "read", "profile-table").exit == 0
-            assert run_umi("-p", f"{tcp}/2", "auth", *words_of(desk)).exit == 0
+            assert run_umi("-p", f"{tcp}/1", "auth", *words_of(desk)).exit == 0
             assert run_umi("-p", f"{tcp}/3", "read", "umi-id").exit == 15
         for wiring in (BY_LINE, SECOND):
             check_wires(rig.log, wiring)

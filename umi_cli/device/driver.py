@@ -131,7 +131,8 @@ class LinkDriver:
     def _failure(self, event: Event, command: Command[Any]) -> Exception:
         if isinstance(event, LinkErrorReceived):
             error = _link_error(event.number, command)
-            if self._replies and event.number in _UNREACHED:
+            has_answered = self._replies or self._port in self.link.heard_from
+            if has_answered and event.number in _UNREACHED:
                 return LostError(f"{self._transport.address} answered before: {error}")
             return error
         if isinstance(event, FragmentErrorReceived):

@@ -39,6 +39,8 @@ class LinkConnection:
         self.settings = settings or LinkSettings()
         self.addresses = addresses or LinkAddresses()
         self.frames_received = 0
+        self.heard_from: set[int] = set()
+        """Link addresses that frames came from; an ERROR does not count."""
         self._outbox: list[bytes] = []
         self._receiver = FrameReceiver(self.settings.idle_gap_s)
         self._commander = Commander(self.settings, self.addresses, self._outbox)
@@ -107,6 +109,7 @@ class LinkConnection:
 
     def _on_frames(self, frames: list[Frame], now: float) -> list[Event]:
         self.frames_received += len(frames)
+        self.heard_from |= {each.source for each in frames if each.frame_type != FrameType.ERROR}
         return [event for frame in frames for event in self._on_frame(frame, now)]
 
     def _on_frame(self, frame: Frame, now: float) -> list[Event]:
