@@ -116,6 +116,75 @@ class LinePort(Protocol):
         ...
 
 
+class Board(Protocol):
+    """The pins of one UMI-spi port, seen from the Host (protocol 9)."""
+
+    address: str
+    """As the user named it."""
+
+    @property
+    def clock(self) -> Clock:
+        """Return where the time comes from."""
+        ...
+
+    @property
+    def switches_power(self) -> bool:
+        """Tell whether VDD can be switched; a self-powered port cannot."""
+        ...
+
+    def power(self, on: bool) -> None:
+        """Switch VDD, and HVDD on a high-power port; nothing on a self-powered one.
+
+        Raises:
+            LostError: the pins are gone.
+        """
+        ...
+
+    def reset(self, held: bool) -> None:
+        """Hold RSTB low, or release it (open drain); `LostError` if the pins are gone."""
+        ...
+
+    def select(self, selected: bool) -> None:
+        """Pull CSB low, or let it go; `LostError` if the pins or the bus are gone.
+
+        Where the controller has CSB, it is low during each exchange, and this is a pulse that
+        wakes the peripheral.
+        """
+        ...
+
+    def int_is_low(self) -> bool:
+        """Tell whether INTB is low now; `fileno` is readable again when it has changed after that.
+
+        Raises:
+            LostError: the pins are gone.
+        """
+        ...
+
+    def wait_for_int(self, low: bool, deadline: float) -> bool:
+        """Wait for INTB to be low (or high), by edge events; False at the deadline.
+
+        Args:
+            low: which of the two.
+            deadline: on the monotonic clock of the board.
+
+        Raises:
+            LostError: the pins are gone.
+        """
+        ...
+
+    def exchange(self, data: bytes) -> bytes:
+        """Clock bytes out, and as many in; `LostError` if the bus is gone."""
+        ...
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when INTB has changed (for a selector)."""
+        ...
+
+    def close(self) -> None:
+        """RSTB low, everything off, lines released; twice is harmless."""
+        ...
+
+
 class Steady:
     """What a transport has on which nothing needs to be begun again, and any length is right."""
 
