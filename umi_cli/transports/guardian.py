@@ -3,8 +3,8 @@
 The kernel takes a dead program's GPIO lines back, but some drivers leave an output as it was (so
 does Raspberry Pi OS), and no handler runs in a program that was killed by SIGKILL or that crashed.
 A peripheral would stay powered until somebody pulls a plug. So a child shares the descriptors of
-the requested lines, and blocks on a socket whose only other end the program holds: whatever ends
-the program ends the socket.
+the requested lines, and waits at a socket whose other end the program alone holds: whatever ends
+the program ends that too.
 """
 
 import errno
@@ -52,9 +52,12 @@ class Guardian:
             self._pid = _fork()
             if not self._pid:
                 _watch(steps, {waits_at, *keep}, waits_at)
+        except OSError:
+            self.hang_up()
+            raise
         finally:
-            pthread_sigmask(SIG_SETMASK, mask)
             os.close(waits_at)
+            pthread_sigmask(SIG_SETMASK, mask)
         # Until then a signal to the group would end the child too: nothing may be on yet.
         if os.read(self._end, 1) != READY:
             self._end_it()
