@@ -111,6 +111,18 @@ FEATURES: tuple[Feature, ...] = (
         "C",
         "images.header, images.package, images.signing, images.verify",
     ),
+    _done(
+        "two image slots, a boot that always boots a whole image",
+        "7",
+        "C",
+        "virtual.slots, virtual.flash",
+    ),
+    _done(
+        "image transfer, the meter's side: who may, what is refused, when the new image runs",
+        "7",
+        "C",
+        "virtual.updates, virtual.image_handlers, virtual.examination",
+    ),
     _planned("image upload", "7", "C"),
     _done("UMI-opto: sign-on after EN 62056-21", "8", "S", "optical.sign_on"),
     _done("UMI-opto: V 0 and Y 6 switch into UMI", "8", "C", "virtual.optical_sign_on"),

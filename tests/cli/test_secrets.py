@@ -783,6 +783,8 @@ PLACES = (
     "sim --tcp 127.0.0.1:0 --meter-key {secret}",
     "sim --tcp 127.0.0.1:0 --meter-role-keys service:{secret}",
     "sim --tcp 127.0.0.1:0 --meter-role-keys {secret}",
+    "sim --tcp 127.0.0.1:0 --meter-transport-keys 7:{secret}",
+    "sim --tcp 127.0.0.1:0 --meter-transport-keys {secret}",
 )
 
 

@@ -23,6 +23,7 @@ from umi_cli.virtual.delivered import VIRTUAL_METER_ID, new_memory
 from umi_cli.virtual.device import Answer, MeterSettings, VirtualMeter
 from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.peer import Peer
+from umi_cli.virtual.updates import UpdateSettings
 
 R = TypeVar("R", bound=Payload)
 START_S = parse_datetime("2026-11-22T10:00:00Z")
@@ -38,6 +39,7 @@ class Bench:
         memory: what the meter remembers; a new one if None.
         defer_ms: how long the meter is at work, by object.
         max_packet_bytes: its longest response.
+        updates: how it takes images.
     """
 
     def __init__(
@@ -48,12 +50,16 @@ class Bench:
         memory: Memory | None = None,
         defer_ms: Mapping[UmiCode, int] | None = None,
         max_packet_bytes: int = MAX_PACKET_BYTES,
+        updates: UpdateSettings | None = None,
     ) -> None:
         self.memory = memory or new_memory(datasheet, VIRTUAL_METER_ID)
         self.catalogue = Catalogue.load(datasheet)
         self.changes = 0
         settings = MeterSettings(
-            guest_role=role, defer_ms=defer_ms or {}, max_packet_bytes=max_packet_bytes
+            guest_role=role,
+            defer_ms=defer_ms or {},
+            max_packet_bytes=max_packet_bytes,
+            updates=updates or UpdateSettings(),
         )
         self.meter = VirtualMeter(settings, self.memory, self._on_change)
         self.now = 0.0

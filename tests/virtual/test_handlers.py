@@ -72,6 +72,7 @@ OTHERS = [
     if isinstance(record, Command)
     and type(record) not in OFFERED
     and number != 0x02  # COMPLETE belongs to what was deferred
+    and not 0x50 <= number < 0x60  # those of images have tests of their own
     and number < 0x90  # where those of security begin
 ]
 

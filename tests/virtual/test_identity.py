@@ -12,7 +12,12 @@ from umi_cli.errors import InputError, KeyUnusableError
 from umi_cli.security.keys import save_key
 from umi_cli.types import Role, UmiId
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID, new_memory
-from umi_cli.virtual.identity import IdentityFiles, give_identity, parse_role_keys
+from umi_cli.virtual.identity import (
+    IdentityFiles,
+    give_identity,
+    parse_role_keys,
+    parse_transport_keys,
+)
 from umi_cli.virtual.memory import Memory
 
 
@@ -96,6 +101,28 @@ def test_role_keys_of_another_form(text: str) -> None:
         parse_role_keys(text)
 
 
+def test_transport_keys_are_installed(memory: Memory, tmp_path: Path) -> None:
+    """Those that the meter has already stay."""
+    memory.vault.transport_keys[1] = role_key(Role.USER)
+    save_key(tmp_path / "fleet.key", role_key(Role.SERVICE))
+    give_identity(memory, IdentityFiles(transport_keys={7: tmp_path / "fleet.key"}))
+    expected = {1: role_key(Role.USER), 7: role_key(Role.SERVICE)}
+    assert memory.vault.transport_keys == expected
+
+
+def test_transport_keys_are_parsed() -> None:
+    parsed = parse_transport_keys("0:a.key,4294967295:dir/b:c.key")
+    assert parsed == {0: Path("a.key"), 0xFFFF_FFFF: Path("dir/b:c.key")}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7", "7:", ":a.key", "x:a.key", "-1:a.key", "4294967296:a", "\u0663:a", "7:a,"]
+)
+def test_transport_keys_of_another_form(text: str) -> None:
+    with pytest.raises(InputError, match="transport key"):
+        parse_transport_keys(text)
+
+
 def test_keys_of_the_wrong_kind(memory: Memory, files: IdentityFiles, tmp_path: Path) -> None:
     """A key of one scheme is none of the other's; and a datasheet may have no place for keys."""
     aes = tmp_path / "aes.key"
@@ -105,6 +132,8 @@ def test_keys_of_the_wrong_kind(memory: Memory, files: IdentityFiles, tmp_path: 
     assert files.key is not None
     with pytest.raises(KeyUnusableError, match="no AES-128 key"):
         give_identity(memory, IdentityFiles(role_keys={Role.USER: files.key}))
+    with pytest.raises(KeyUnusableError, match="no AES-128 key"):
+        give_identity(memory, IdentityFiles(transport_keys={7: files.key}))
     sheet = tmp_path / "small.toml"
     sheet.write_text(
         'schema = "umi-datasheet/1"\nname = "small"\ntitle = "Small"\nbanks = ["umi.1.7"]\n'

@@ -36,6 +36,9 @@ def test_every_option_of_the_address() -> None:
             "time": "2026-11-22T10:00:00Z",
             "defer": "umi.255.0.0.32:500,umi.255.0.0.65:3600000",
             "max-packet": "128",
+            "max-block": "64",
+            "activate-after": "604800",
+            "transport-keys": "7:fleet.key",
             "umi-id": "0102030405060708",
         },
     )
@@ -51,6 +54,9 @@ def test_every_option_of_the_address() -> None:
             UmiCode.parse("umi.255.0.0.65"): 3_600_000,
         },
         max_packet_bytes=128,
+        max_block_bytes=64,
+        activate_after_s=604_800,
+        transport_keys={7: Path("fleet.key")},
         umi_id=UmiId(0x0102_0304_0506_0708),
     )
     assert SimOptions.from_query("", {}) == SimOptions()
@@ -64,6 +70,9 @@ WRONG = [
     ("seed", "9" * 5000, "seed takes"),
     ("max-packet", "127", "max-packet takes a number of 128 to 65536"),
     ("max-packet", "65537", "max-packet takes"),
+    ("max-block", "0", "max-block takes a number of 1 to 65536"),
+    ("activate-after", "604801", "activate-after takes"),
+    ("transport-keys", "7", "names no transport key"),
     ("defer", "500", "is not a UMI code"),
     ("defer", "umi.255.0.0.32", "defer takes a number"),
     ("defer", "umi.255.0.0.32:", "defer takes a number"),

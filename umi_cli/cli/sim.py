@@ -25,6 +25,9 @@ _IN_ADDRESS = {
     "meter_cert": "cert",
     "meter_anchor": "anchor",
     "meter_role_keys": "role-keys",
+    "meter_transport_keys": "transport-keys",
+    "max_block": "max-block",
+    "activate_after": "activate-after",
 }
 
 
@@ -60,11 +63,14 @@ _IN_ADDRESS = {
 @click.option("--time", metavar="TIME", help="Its clock at the start, RFC 3339; default: now")
 @click.option("--defer", metavar="CODE:MS,...", help="Work that long on an object, answering WAIT")
 @click.option("--max-packet", metavar="BYTES", help="Longest response; default: 65536")
+@click.option("--max-block", metavar="BYTES", help="Longest block of an image; default: 16384")
+@click.option("--activate-after", metavar="SECONDS", help="Run a new image so much later")
 @click.option("--meter-id", metavar="ID", help="UMI ID of the meter")
 @click.option("--meter-key", metavar="FILE", help="Its own P-256 key")
 @click.option("--meter-cert", metavar="FILE", help="Its own certificate, or chain")
 @click.option("--meter-anchor", metavar="FILE", help="The root that it trusts")
 @click.option("--meter-role-keys", metavar="ROLE:FILE,...", help="Its scheme 1 keys")
+@click.option("--meter-transport-keys", metavar="ID:FILE,...", help="Its keys of encrypted images")
 @pass_app
 def sim(
     app: App,
@@ -93,7 +99,7 @@ def sim(
         raise InputError(
             "there is nothing to serve on", hint="give --tcp 127.0.0.1:0 or --pty LINK"
         )
-    _check_keys(options["meter_key"], options["meter_role_keys"])
+    _check_keys(options["meter_key"], options["meter_role_keys"], options["meter_transport_keys"])
     query = {
         _IN_ADDRESS.get(name, name): text for name, text in options.items() if text is not None
     }
@@ -117,9 +123,9 @@ def sim(
             app.note(simulation.summary)
 
 
-def _check_keys(key: str | None, role_keys: str | None) -> None:
+def _check_keys(key: str | None, *by_name: str | None) -> None:
     """Refuse what is no file of a key before anything repeats it: it may be the key itself."""
-    items = role_keys.split(",") if role_keys else []
+    items = [item for text in by_name if text for item in text.split(",")]
     paths = [key] if key else []
     for path in [*paths, *(item.partition(":")[2] or item for item in items)]:
         parse_source(path).read("key of the meter")

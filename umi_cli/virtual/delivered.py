@@ -9,23 +9,18 @@ from umi_cli.objects.definitions import Kind, ObjectDefinition
 from umi_cli.types import UmiId
 from umi_cli.virtual.memory import Memory, known_events
 from umi_cli.virtual.profile import LoadProfile
+from umi_cli.virtual.slots import DELIVERED, DELIVERED_MODEL
 from umi_cli.virtual.store import ObjectStore
+from umi_cli.virtual.updates import VERSION_OBJECT, version_of
 
 VALUES: Mapping[str, object] = {
     "manufacturer-id": {
-        "model": "EISGMv0",
+        "model": DELIVERED_MODEL,
         "manufacturer": "ELS",
         "factory": "0025",
         "serial": "31733978",
     },
-    "active-software-version": {
-        "major": 1,
-        "minor": 4,
-        "bugfix": 2,
-        "slot": 0,
-        "crc": 0x5EFE,
-        "details": "umi-cli virtual meter",
-    },
+    VERSION_OBJECT: version_of(DELIVERED),
     "gsm-status": {
         "subscriber_id": "234150000000001",
         "modem_model": "virtual",

@@ -24,6 +24,7 @@ from umi_cli.virtual import dispatch
 
 # Importing these has them registered.
 from umi_cli.virtual import handlers as handlers
+from umi_cli.virtual import image_handlers as image_handlers
 from umi_cli.virtual import security_handlers as security_handlers
 from umi_cli.virtual.dispatch import Call
 from umi_cli.virtual.memory import Memory
@@ -31,6 +32,7 @@ from umi_cli.virtual.metering import Metering
 from umi_cli.virtual.peer import Deferred, Outcome, Peer, Request
 from umi_cli.virtual.refusal import Refusal
 from umi_cli.virtual.security import Security, is_ahead, record_of, seal, sign
+from umi_cli.virtual.updates import Updates, UpdateSettings
 
 HOST_ALIAS = UmiId(0x0023_7EFE_0000_0000)  # the fixed ID of fielded Hosts (protocol 6.4)
 MAX_WAIT_MS = 0xFFFF
@@ -49,6 +51,8 @@ class MeterSettings:
     """How long the meter is at work on a write or read of an object before it can answer."""
     max_packet_bytes: int = MAX_PACKET_BYTES
     """The longest response that it makes; a longer one is refused with TOO_LONG."""
+    updates: UpdateSettings = field(default_factory=UpdateSettings)
+    """How it takes images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,7 @@ class VirtualMeter:
         self.metering = Metering(memory)
         self._on_change = on_change
         self._security = Security(memory, lambda: self.metering.now_s)
+        self.updates = Updates(memory, self._security, settings.updates, self.metering.restart)
         self._working: list[Peer] = []
         self._off_until = 0.0
         self.power_losses = 0
@@ -104,6 +109,7 @@ class VirtualMeter:
         self._is_restarting = True
         self._off_until = until
         self._working.clear()
+        self.updates.lose_power()
 
     def restore_power(self, now: float) -> None:
         """Bring the power back now (seconds, monotonic)."""
@@ -118,7 +124,9 @@ class VirtualMeter:
         self.metering.advance(utc)
         if self._is_restarting and not self.is_off(now):
             self._is_restarting = False
+            self.updates.boot()
             self.metering.restart()
+        self.updates.advance(now)
         for peer in list(self._working):
             if peer.deferred and peer.deferred.due <= now:
                 self._working.remove(peer)
@@ -127,7 +135,11 @@ class VirtualMeter:
                 self._remember(peer, request, peer.deferred.outcome)
 
     def execute(self, peer: Peer, packet: bytes, now: float) -> Answer:
-        """Answer a packet of a peer. `advance` has been called for this moment."""
+        """Answer a packet of a peer. `advance` has been called for this moment.
+
+        Raises:
+            PowerCut: flash was to be written, and whoever sees to its power has cut it.
+        """
         try:
             envelope = Envelope.decode(packet)
         except MalformedError:
@@ -221,7 +233,13 @@ class VirtualMeter:
     def _run(self, peer: Peer, request: Request) -> Outcome:
         """Run a command and return what came of it."""
         kind = request.command.REPLY.TYPE
-        call = Call(memory=self.memory, security=self._security, peer=peer, request=request)
+        call = Call(
+            memory=self.memory,
+            security=self._security,
+            updates=self.updates,
+            peer=peer,
+            request=request,
+        )
         try:
             payload = dispatch.run(call).encode()
         except Refusal as refusal:

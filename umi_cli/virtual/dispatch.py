@@ -11,6 +11,7 @@ from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.peer import Peer, Request
 from umi_cli.virtual.refusal import Refusal
 from umi_cli.virtual.security import Security
+from umi_cli.virtual.updates import Updates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Call:
 
     memory: Memory
     security: Security
+    updates: Updates
     peer: Peer
     request: Request
 

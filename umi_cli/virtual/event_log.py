@@ -15,6 +15,7 @@ _RECORD = Struct("<II8s")
 class EventNumber(IntEnum):
     """The events that the virtual meter itself causes."""
 
+    SOFTWARE_UPGRADE = 2
     CONFIGURATION_UPDATE = 3
     VALVE_RELEASED = 5
     VALVE_CLOSED = 6

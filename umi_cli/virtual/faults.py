@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from enum import Enum
 
 from umi_cli.errors import InputError
+from umi_cli.virtual.flash import UNTOUCHED
 
 DELAY_S = (0.01, 3.0)  # up to longer than a client waits: some answers come too late
 OFF_S = (0.05, 4.0)  # how long the power stays away
@@ -47,7 +48,7 @@ class FaultRates:
     hangup: float = 0.0
     """The connection ends."""
     power: float = 0.0
-    """The meter loses power, and comes back after a while."""
+    """The meter loses power, and comes back after a while; also while it writes to its flash."""
     lift: float = 0.0
     """The probe is lifted, or the line interrupted: for a while nothing passes either way."""
     ber: float = 0.0
@@ -113,6 +114,12 @@ class FaultInjector:
     def lifted_s(self) -> float:
         """Return how long the line stays interrupted this time, in seconds."""
         return self._chance.uniform(*LIFTED_S)
+
+    def tear(self, length_bytes: int) -> int | None:
+        """Return how much of a write to flash lands before the power is lost; None if it stays."""
+        if not self._strikes(Cut.POWER.value):
+            return None
+        return self._chance.randint(UNTOUCHED, length_bytes)
 
     def pass_through(self, chunk: bytes) -> Passage:
         """Return what becomes of a chunk."""

@@ -16,6 +16,8 @@ from umi_cli.types import Role
 from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.security import KEYS_OBJECT
 
+MAX_KEY_ID = 0xFFFF_FFFF
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityFiles:
@@ -29,6 +31,8 @@ class IdentityFiles:
     """The root that it trusts."""
     role_keys: dict[Role, Path] = field(default_factory=dict)
     """The scheme 1 key of each role."""
+    transport_keys: dict[int, Path] = field(default_factory=dict)
+    """The AES-128 keys that images may be encrypted with, by ID."""
 
 
 def parse_role_keys(text: str) -> dict[Role, Path]:
@@ -39,6 +43,21 @@ def parse_role_keys(text: str) -> dict[Role, Path]:
         if not path:
             raise InputError(f"{item!r} names no key file", hint="write ROLE:FILE between commas")
         result[Role.parse(role)] = Path(path)
+    return result
+
+
+def parse_transport_keys(text: str) -> dict[int, Path]:
+    """Parse `7:fleet.key,8:spare.key`; `InputError` if an ID is no number of 32 bits."""
+    result = {}
+    for item in text.split(","):
+        key_id, _, path = item.partition(":")
+        is_number = key_id.isascii() and key_id.isdigit() and len(key_id) <= len(str(MAX_KEY_ID))
+        if not path or not is_number or int(key_id) > MAX_KEY_ID:
+            raise InputError(
+                f"{item!r} names no transport key",
+                hint=f"write ID:FILE between commas; an ID is a number of 0 to {MAX_KEY_ID}",
+            )
+        result[int(key_id)] = Path(path)
     return result
 
 
@@ -64,6 +83,8 @@ def give_identity(memory: Memory, files: IdentityFiles) -> None:
             )
     for role, path in files.role_keys.items():
         _set_role_key(memory, role, path)
+    for key_id, path in files.transport_keys.items():
+        vault.transport_keys[key_id] = _load_aes_key(path)
 
 
 def _load_signer(path: Path) -> PrivateKey:
@@ -80,13 +101,20 @@ def _load_certificates(path: Path) -> tuple[Certificate, ...]:
         raise KeyUnusableError(f"{path} holds no certificate: {error}") from error
 
 
-def _set_role_key(memory: Memory, role: Role, path: Path) -> None:
+def _load_aes_key(path: Path) -> AesKey:
     key = load_key(path)
-    definition = memory.store.find(KEYS_OBJECT)
-    if not isinstance(key, AesKey) or definition is None:
+    if not isinstance(key, AesKey):
         raise KeyUnusableError(
             f"{path} holds no AES-128 key", hint="make one with: umi key new --type aes128"
         )
+    return key
+
+
+def _set_role_key(memory: Memory, role: Role, path: Path) -> None:
+    key = _load_aes_key(path)
+    definition = memory.store.find(KEYS_OBJECT)
+    if definition is None:
+        raise KeyUnusableError(f"the meter has no place for {path}: its datasheet has no keys")
     keys = bytearray(memory.store.values[definition.code])
     place = role * crypto.AES_KEY_BYTES
     keys[place : place + crypto.AES_KEY_BYTES] = key.raw

@@ -23,6 +23,7 @@ from umi_cli.link.frame import HOST_ADDRESS, LinkErrorCode
 from umi_cli.types import UNKNOWN_DEVICE
 from umi_cli.virtual.device import VirtualMeter
 from umi_cli.virtual.faults import Cut, FaultInjector, FaultRates
+from umi_cli.virtual.flash import PowerCut, uninterrupted
 from umi_cli.virtual.peer import Peer
 
 READER_ADDRESS = 5  # given to a commander without one, as in the captured frame
@@ -39,6 +40,7 @@ class MeterLine:
         faults: what the line does to the bytes; nothing if None.
         settings: timeouts of its end of the link, and whether it takes its address from a Host.
         addresses: its own and its peer's; a Host's and a reader's if None.
+        supply: says when the power is cut while flash is written; `faults` if None.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class MeterLine:
         faults: FaultInjector | None = None,
         settings: LinkSettings | None = None,
         addresses: LinkAddresses | None = None,
+        supply: FaultInjector | None = None,
     ) -> None:
         self.is_hung_up = False
         self._meter = meter
         self._faults = faults or FaultInjector(FaultRates(), 0)
+        self._supply = supply or self._faults
         self._power_losses = meter.power_losses
         self._interrupted_until = 0.0
         self._in_transit: list[tuple[float, int, _Delivery, bytes]] = []
@@ -74,7 +78,8 @@ class MeterLine:
     @property
     def deadline(self) -> float | None:
         """Return when `on_timer` wants to be called: seconds, monotonic."""
-        times = [self._link.deadline, self._in_transit[0][0] if self._in_transit else None]
+        in_transit = self._in_transit[0][0] if self._in_transit else None
+        times = [self._link.deadline, in_transit, self._meter.updates.due]
         if self._peer.deferred and self._peer.deferred.outcome is None:
             times.append(self._peer.deferred.due)
         return min((time for time in times if time is not None), default=None)
@@ -150,7 +155,18 @@ class MeterLine:
                 self._commands.clear()
 
     def _on_command(self, packet: bytes, now: float) -> None:
-        answer = self._meter.execute(self._peer, packet, now)
+        if self._meter.is_off(now):  # since what came before it at the same time
+            return
+        flash = self._meter.memory.flash
+        flash.interrupt = self._supply.tear
+        try:
+            answer = self._meter.execute(self._peer, packet, now)
+        except PowerCut:
+            self._meter.lose_power(now + self._supply.off_s())
+            self.start_over()
+            return
+        finally:
+            flash.interrupt = uninterrupted
         if answer.packet is not None:
             self._link.respond(answer.packet, is_busy=answer.is_busy)
         elif answer.is_busy:

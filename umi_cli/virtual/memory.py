@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,9 +13,11 @@ from umi_cli.errors import InputError, UmiError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.types import RoleSet, UmiCode, UmiId
 from umi_cli.virtual.event_log import MAX_PUBLISHED, EventLog
+from umi_cli.virtual.flash import Flash
 from umi_cli.virtual.lockout import Lockout
 from umi_cli.virtual.profile import LoadProfile
 from umi_cli.virtual.replay import ReplayGuard
+from umi_cli.virtual.slots import DELIVERED, delivered_flash
 from umi_cli.virtual.store import Access, ObjectStore
 from umi_cli.virtual.vault import Vault
 
@@ -32,7 +35,10 @@ _WRONG_CONTENT = (
 
 @dataclass(slots=True, kw_only=True)
 class Memory:
-    """The non-volatile memory of a virtual meter."""
+    """The non-volatile memory of a virtual meter.
+
+    The state file holds all of it but `flash`, which has a file of its own (see `slots_file`).
+    """
 
     umi_id: UmiId
     datasheet: str
@@ -43,6 +49,11 @@ class Memory:
     replay: ReplayGuard = field(default_factory=ReplayGuard)
     vault: Vault = field(default_factory=Vault)
     lockout: Lockout = field(default_factory=Lockout)
+    flash: Flash = field(default_factory=delivered_flash)
+    slots_token: str | None = None
+    """Which file holds the flash; None: none does."""
+    ran: int = DELIVERED.generation
+    """The generation of the image that ran last."""
     clock_offset_s: float = 0.0
     """What the meter's clock is ahead of UTC."""
     synced_s: int = 0
@@ -76,6 +87,8 @@ class Memory:
                 "replay": self.replay.answers,
                 "vault": self.vault.dump(),
                 "lockout": [self.lockout.failures, self.lockout.locked_until_s],
+                "slots": self.slots_token,
+                "ran": self.ran,
             },
             separators=(",", ":"),
         )
@@ -142,11 +155,20 @@ def _from_json(content: dict[str, Any], source: str, catalogue: Catalogue) -> Me
         replay=ReplayGuard(content["replay"]),
         vault=Vault.load(content["vault"]),
         lockout=Lockout(failures=int(failures), locked_until_s=int(locked_until_s)),
+        # A file from before there were slots has neither: its meter runs what it was born with.
+        slots_token=_token(content.get("slots")),
+        ran=_checked(content.get("ran", DELIVERED.generation), wire.u32),
         clock_offset_s=clock_offset_s,
         synced_s=_checked(content["synced_s"], wire.u32),
         known_events=known_events(catalogue),
         is_new=False,
     )
+
+
+def _token(text: Any) -> str | None:
+    if text is not None and not re.fullmatch("[0-9a-f]{16}", text):
+        raise ValueError(f"{text!r} names no file of slots")
+    return None if text is None else str(text)
 
 
 def _checked(number: Any, encode: Callable[[int], bytes]) -> int:

@@ -21,7 +21,9 @@ from umi_cli.virtual.optical_sign_on import OpticalCharacter
 from umi_cli.virtual.peripheral_line import PeripheralLine
 from umi_cli.virtual.pin_faults import PinFaultRates, PinFaults
 from umi_cli.virtual.pins import PeripheralPins
+from umi_cli.virtual.slots_file import SlotsFile
 from umi_cli.virtual.state import StateFile
+from umi_cli.virtual.updates import DEFAULT_MAX_BLOCK_BYTES, UpdateSettings
 
 DEFAULT_DATASHEET = "ei4"
 MIN_PACKET_BYTES = 128  # shorter ones hold no reply at all
@@ -43,12 +45,17 @@ class SimOptions:
     """Its clock at the start, as a UMI datetime; the host's, or what the state says, if None."""
     defer_ms: Mapping[UmiCode, int] = field(default_factory=dict)
     max_packet_bytes: int = MAX_PACKET_BYTES
+    max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES
+    """The longest block of an image that it takes."""
+    activate_after_s: int = 0
+    """How long after it was accepted an image is run."""
     umi_id: UmiId | None = None
     """What the state says, or the virtual meter's, if None."""
     key: Path | None = None
     cert: Path | None = None
     anchor: Path | None = None
     role_keys: Mapping[Role, Path] = field(default_factory=dict)
+    transport_keys: Mapping[int, Path] = field(default_factory=dict)
     """Files to take its identity from, on the bench (see `identity`)."""
     optical: OpticalCharacter = field(default_factory=OpticalCharacter)
     """How its optical port behaves, where it is served on one."""
@@ -94,8 +101,10 @@ class Simulation:
         self.pin_faults: list[PinFaults] = []
         self._options = options
         self._file = StateFile(options.state) if options.state else None
+        self._slots: SlotsFile | None = None
         try:
             memory = self._remember()
+            self._slots = SlotsFile(options.state, memory) if options.state else None
             self._give_identity(memory)
         except UmiError:
             self.close()
@@ -106,6 +115,10 @@ class Simulation:
             guest_role=options.guest_role,
             defer_ms=options.defer_ms,
             max_packet_bytes=options.max_packet_bytes,
+            updates=UpdateSettings(
+                max_block_bytes=options.max_block_bytes,
+                activate_after_s=options.activate_after_s,
+            ),
         )
         self.meter = VirtualMeter(settings, memory, self.save)
 
@@ -119,8 +132,9 @@ class Simulation:
         character = self._options.optical
         byte_time_s = LineSettings(baud=character.baud).character_s
         settings = LinkSettings(accepts_commands=True, byte_time_s=byte_time_s)
-        line = MeterLine(self.meter, name, settings=settings)
-        return OpticalPort(self.meter, line, character, self._new_injector())
+        injector = self._new_injector()
+        line = MeterLine(self.meter, name, settings=settings, supply=injector)
+        return OpticalPort(self.meter, line, character, injector)
 
     def new_peripheral(self, name: str) -> PeripheralPins:
         """Return the pins of the meter as a Peripheral, with the faults that the user asked for."""
@@ -146,17 +160,21 @@ class Simulation:
 
     def _give_identity(self, memory: Memory) -> None:
         options = self._options
-        if not (options.key or options.cert or options.anchor or options.role_keys):
+        files = (options.key, options.cert, options.anchor)
+        if not any((*files, options.role_keys, options.transport_keys)):
             return
         from umi_cli.virtual.identity import IdentityFiles, give_identity
 
-        files = IdentityFiles(
-            key=options.key,
-            cert=options.cert,
-            anchor=options.anchor,
-            role_keys=dict(options.role_keys),
+        give_identity(
+            memory,
+            IdentityFiles(
+                key=options.key,
+                cert=options.cert,
+                anchor=options.anchor,
+                role_keys=dict(options.role_keys),
+                transport_keys=dict(options.transport_keys),
+            ),
         )
-        give_identity(memory, files)
 
     def save(self) -> None:
         """Write what the meter remembers to its state file, if it has one."""
@@ -170,6 +188,8 @@ class Simulation:
                 self.save()
             self._file.close()
             self._file = None
+        if self._slots:
+            self._slots.close()
 
     def _remember(self) -> Memory:
         options = self._options
@@ -216,6 +236,12 @@ def _role_keys(text: str) -> object:
     return parse_role_keys(text)
 
 
+def _transport_keys(text: str) -> object:
+    from umi_cli.virtual.identity import parse_transport_keys
+
+    return parse_transport_keys(text)
+
+
 _PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "datasheet": ("datasheet", str),
     "fault": ("faults", FaultRates.parse),
@@ -224,6 +250,8 @@ _PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "time": ("time_s", parse_datetime),
     "defer": ("defer_ms", parse_defer),
     "max-packet": ("max_packet_bytes", parse_number("max-packet", MIN_PACKET_BYTES, 65_536)),
+    "max-block": ("max_block_bytes", parse_number("max-block", 1, 65_536)),
+    "activate-after": ("activate_after_s", parse_number("activate-after", 0, 604_800)),
     "umi-id": ("umi_id", UmiId.parse),
     "opto": ("optical", OpticalCharacter.parse),
     "pins": ("pin_faults", PinFaultRates.parse),
@@ -232,4 +260,5 @@ _PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "cert": ("cert", Path),
     "anchor": ("anchor", Path),
     "role-keys": ("role_keys", _role_keys),
+    "transport-keys": ("transport_keys", _transport_keys),
 }

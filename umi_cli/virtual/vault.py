@@ -14,7 +14,7 @@ from umi_cli.certificates.chain import decode_chain, encode_chain, verify_chain
 from umi_cli.certificates.cvc import Certificate, CertificateName
 from umi_cli.certificates.request import CertificateRequest
 from umi_cli.certificates.trust import Anchor, ChainError, ChainFailure, Purpose, Trust
-from umi_cli.crypto import PrivateKey
+from umi_cli.crypto import AesKey, PrivateKey
 from umi_cli.errors import MalformedError, SignatureError
 from umi_cli.types import EPOCH, UNKNOWN_DEVICE, Role, UmiId
 from umi_cli.virtual.refusal import Refusal
@@ -50,6 +50,8 @@ class Vault:
     """What the revocation point was asked about and has not answered."""
     used_signatures: dict[bytes, int] = field(default_factory=dict)
     """Digests of signed commands that ran, and when their windows close (UMI datetime)."""
+    transport_keys: dict[int, AesKey] = field(default_factory=dict, repr=False)
+    """What images may be encrypted with, by ID (protocol 7)."""
 
     @property
     def trust(self) -> Trust:
@@ -209,6 +211,9 @@ class Vault:
             "revoked": [[name.encode().hex(), until] for name, until in self.revoked.items()],
             "asked": [name.encode().hex() for name in self.asked],
             "used": [[digest.hex(), until] for digest, until in self.used_signatures.items()],
+            "transport_keys": [
+                [key_id, key.raw.hex()] for key_id, key in self.transport_keys.items()
+            ],
         }
 
     @classmethod
@@ -230,6 +235,10 @@ class Vault:
             asked={_name(text) for text in content["asked"]},
             used_signatures={
                 bytes.fromhex(digest): int(until) for digest, until in content["used"]
+            },
+            transport_keys={
+                int(key_id): AesKey(bytes.fromhex(raw))
+                for key_id, raw in content.get("transport_keys", [])
             },
         )
 
