@@ -138,7 +138,7 @@ FEATURES: tuple[Feature, ...] = (
         "UMI-spi: handshake, power sequence, reset of a silent peripheral",
         "9",
         "C",
-        "transports.spi, virtual.pins",
+        "transports.spi, transports.bus, virtual.pins",
     ),
     _done("forwarding to the ports of a Host", "9", "S", "virtual.host"),
     _done("a Host takes events from whoever is on the line", "9", "C", "virtual.handlers"),

@@ -8,6 +8,8 @@ from tests.application.test_payloads import TABLE
 from tests.virtual.bench import Bench
 from umi_cli.application.codes import ResultCode
 from umi_cli.application.commands import (
+    EventPublish,
+    EventPublishReply,
     EventSubscribe,
     EventSubscribeReply,
     GetObjectAccess,
@@ -40,6 +42,7 @@ CLOSED = RoleSet.of(Role.MANUFACTURER)
 ANSWERS: list[tuple[Command[Any], Payload]] = [
     (NoOperation(), NoOperationReply()),
     (EventSubscribe(events=1 << 18, signature_scheme=0), EventSubscribeReply()),
+    (EventPublish(events=1 << 18, timestamp_s=676_999_688, milliseconds=250), EventPublishReply()),
     (
         ReadObject(code=MANUFACTURER_ID),
         ReadObjectReply(code=MANUFACTURER_ID, value=b"EISGMv0\x00ELS002531733978"),
