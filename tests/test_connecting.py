@@ -178,7 +178,7 @@ def check(outcomes: tuple[Outcome, Outcome], code: int) -> None:
         ("serial:/dev/x@0", 2),
         ("opto:/dev/ttyUSB0", 10),
         ("spi:0.0", 2),
-        ("spi:9.9?int=LINE&rst=LINE", 10),
+        ("spi:9.9?int=LINE&rst=LINE2", 10),
         ("auto", 10),
         ("tcp:a..b:80", 10),
         ("serial:/dev/nosuch", 10),

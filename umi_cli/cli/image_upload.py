@@ -146,10 +146,12 @@ def _upload(
     device = meter.device_id
     before = read_running(meter)
     file, header = _part_for(app, file, header, device)
-    _check_device(header, device, before, wishes)
+    result = UploadResult(before=before, after=before)
     if before.version == header.label.version and not wishes.allow_downgrade:
-        app.note(f"{header.label.version} runs already")
-    result = UploadResult(before=before)
+        app.note(f"{header.label.version} runs already: there is nothing to do")
+        _tell(app, path, header, result)
+        return
+    _check_device(header, device, before, wishes)
     if app.settings.dry_run:
         app.note("nothing was sent: --dry-run")
     else:
