@@ -123,7 +123,7 @@ FEATURES: tuple[Feature, ...] = (
         "C",
         "virtual.updates, virtual.image_handlers, virtual.examination",
     ),
-    _planned("image upload", "7", "C"),
+    _done("image upload, gone on with where it stopped", "7", "C", "images.upload"),
     _done("UMI-opto: sign-on after EN 62056-21", "8", "S", "optical.sign_on"),
     _done("UMI-opto: V 0 and Y 6 switch into UMI", "8", "C", "virtual.optical_sign_on"),
     _done("UMI-opto: RESYNC proves the switch; no pauses behind it", "8", "C", "optical.sign_on"),
@@ -141,6 +141,7 @@ FEATURES: tuple[Feature, ...] = (
         "transports.spi, transports.bus, virtual.pins",
     ),
     _done("forwarding to the ports of a Host", "9", "S", "virtual.host"),
+    _done("a Host passes the parts of a product on", "9", "C", "virtual.host"),
     _done("a Host takes events from whoever is on the line", "9", "C", "virtual.handlers"),
     _done("UMI over TCP", "10", "F", "transports.tcp"),
 )

@@ -10,6 +10,7 @@ from umi_cli.cli.context import App, pass_app
 from umi_cli.errors import InputError
 
 if TYPE_CHECKING:
+    from umi_cli.application.codes import ResultCode
     from umi_cli.cli.host_config import HostConfig, PortConfig
     from umi_cli.connecting import Receiver
     from umi_cli.types import UmiId
@@ -62,7 +63,11 @@ def host(
         own = host_simulation(state or config.state, time.time())
         stack.callback(own.close)
         own.meter.memory.events.receivers.append(_announcer(app))
-        star = Host(own.meter, lambda port, umi_id: _tell_identity(app, port, umi_id))
+        star = Host(
+            own.meter,
+            lambda port, umi_id: app.announce("peripheral", port=port, device=str(umi_id)),
+            lambda port, result: _tell_passed(app, port, result),
+        )
         server = stack.enter_context(Server(own, star))
         for port in config.ports.values():
             _attach(app, server, port, is_strict=authenticate)
@@ -109,5 +114,6 @@ def _announcer(app: App) -> "Receiver":
     return announce
 
 
-def _tell_identity(app: App, port: int, umi_id: "UmiId") -> None:
-    app.announce("peripheral", port=port, device=str(umi_id))
+def _tell_passed(app: App, port: int, result: "ResultCode | None") -> None:
+    named = None if result is None else {"number": result.value, "name": result.name}
+    app.announce("image", port=port, result=named)

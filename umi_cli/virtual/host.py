@@ -9,11 +9,25 @@ from typing import Any
 
 from umi_cli import wire
 from umi_cli.application.codes import PacketType, ResultCode
-from umi_cli.application.commands import EventSubscribe, ReadObject, ReadObjectReply
+from umi_cli.application.commands import (
+    EventSubscribe,
+    ImageData,
+    ImageEnd,
+    ImageStart,
+    ReadObject,
+    ReadObjectReply,
+)
 from umi_cli.application.packet import ENVELOPE_BYTES, Message
 from umi_cli.application.payload import Command
 from umi_cli.errors import InputError, MalformedError
-from umi_cli.link.events import Event, LinkAddresses, LinkSettings, ResponseReceived
+from umi_cli.images.header import ImageHeader
+from umi_cli.link.events import (
+    Event,
+    ExchangeFailed,
+    LinkAddresses,
+    LinkSettings,
+    ResponseReceived,
+)
 from umi_cli.link.frame import HOST_ADDRESS, Frame, FrameType, LinkErrorCode
 from umi_cli.link.stream import FrameReceiver
 from umi_cli.types import Role, UmiCode, UmiId
@@ -23,6 +37,61 @@ from umi_cli.virtual.line import READER_ADDRESS, MeterLine
 MAX_ADDRESS = 15
 UMI_ID_OBJECT = UmiCode(0)
 UMI_ID_BYTES = 8
+PASSAGE_BLOCK_BYTES = 1024  # choice: little enough for any Peripheral of ours
+_OF_IMAGES = (
+    PacketType.IMAGE_START_RESPONSE,
+    PacketType.IMAGE_DATA_RESPONSE,
+    PacketType.IMAGE_END_RESPONSE,
+    PacketType.ERROR,
+)
+
+
+class Passage:
+    """A device package on its way from the Host to a Peripheral (protocol 7, product images).
+
+    The valid flag says what it means: 1 when every block was acknowledged, 0 to have the
+    Peripheral forget what came.
+
+    Args:
+        package: the device package.
+        on_done: told the result.
+    """
+
+    def __init__(self, package: bytes, on_done: Callable[[ResultCode | None], None]) -> None:
+        self.on_done = on_done
+        self.is_asked = False
+        """A command is out, and its answer is due."""
+        starts = range(0, len(package), PASSAGE_BLOCK_BYTES)
+        self._commands: list[Command[Any]] = [
+            ImageStart(length_bytes=len(package)),
+            *(
+                ImageData(number=number, data=package[start : start + PASSAGE_BLOCK_BYTES])
+                for number, start in enumerate(starts)
+            ),
+            ImageEnd(is_valid=1),
+        ]
+        self._fault: ResultCode | None = None
+
+    def ask(self) -> Command[Any]:
+        """Return the next command."""
+        self.is_asked = True
+        return self._commands.pop(0)
+
+    def take(self, argument: int) -> bool:
+        """Take the result of the last command; tell whether the passage is over."""
+        self.is_asked = False
+        # It was asked to begin, and says that something else was under way: it has begun.
+        if argument not in (ResultCode.OK, ResultCode.TRANSFER_RESTARTED) and not self._fault:
+            self._fault = _known(argument)
+            self._commands = [ImageEnd(is_valid=0)] if self._commands else []
+        if not self._commands:
+            self.on_done(self._fault or ResultCode.OK)
+        return not self._commands
+
+
+def _known(argument: int) -> ResultCode:
+    is_known = argument in ResultCode.__members__.values()
+    return ResultCode(argument) if is_known else ResultCode.APPLICATION_ERROR
 
 
 class PortLine(MeterLine):
@@ -45,6 +114,9 @@ class PortLine(MeterLine):
         )
         self._address = address
         self._on_identified = on_identified
+        self._passages: list[Passage] = []
+        self.umi_id: UmiId | None = None
+        """The Peripheral's, once it has said it."""
         self._commands += self._greeting()
 
     def start_over(self) -> None:
@@ -57,24 +129,50 @@ class PortLine(MeterLine):
         known = self._meter.memory.known_events
         return [EventSubscribe(events=known, signature_scheme=0), ReadObject(code=UMI_ID_OBJECT)]
 
+    def pass_on(self, package: bytes, on_done: Callable[[ResultCode | None], None]) -> None:
+        """Pass a device package of a product on to the Peripheral, after what is under way.
+
+        Args:
+            on_done: told the result of the transfer; None if the Peripheral was lost.
+        """
+        self._passages.append(Passage(package, on_done))
+        self._go_on_passing()
+
+    def _go_on_passing(self) -> None:
+        if self._passages and not self._passages[0].is_asked:
+            self._commands.append(self._passages[0].ask())
+
     def _on_events(self, events: list[Event], now: float) -> None:
         super()._on_events(events, now)
         for event in events:
             if isinstance(event, ResponseReceived):
-                self._learn(event.packet)
+                self._on_response(event.packet)
+            elif isinstance(event, ExchangeFailed):
+                passages, self._passages = self._passages, []
+                for passage in passages:
+                    passage.on_done(None)
 
-    def _learn(self, packet: bytes) -> None:
+    def _on_response(self, packet: bytes) -> None:
         try:
             message = Message.decode(packet[ENVELOPE_BYTES:])
-            if message.packet_type != PacketType.READ_OBJECT_RESPONSE:
-                return
+        except MalformedError:
+            return
+        if message.packet_type == PacketType.READ_OBJECT_RESPONSE:
+            self._learn(message)
+        elif self._passages and message.packet_type in _OF_IMAGES:
+            if self._passages[0].take(message.argument):
+                self._passages.pop(0)
+            self._go_on_passing()
+
+    def _learn(self, message: Message) -> None:
+        try:
             reply = ReadObjectReply.decode(message.payload)
         except MalformedError:
             return
         is_id = reply.code == UMI_ID_OBJECT and len(reply.value) == UMI_ID_BYTES
         if is_id and message.argument == ResultCode.OK:
-            umi_id = UmiId(int.from_bytes(reply.value, "little"))
-            self._on_identified(self._address, umi_id)
+            self.umi_id = UmiId(int.from_bytes(reply.value, "little"))
+            self._on_identified(self._address, self.umi_id)
 
 
 class HostLine:
@@ -169,16 +267,21 @@ class Host:
     Args:
         meter: the Host's own objects.
         on_identified: told who the Peripheral on a port is.
+        on_passed: told what came of a part of a product that was passed on to a port; None if its
+            Peripheral was lost.
     """
 
     def __init__(
         self,
         meter: VirtualMeter,
         on_identified: Callable[[int, UmiId], None] = lambda port, umi_id: None,
+        on_passed: Callable[[int, ResultCode | None], None] = lambda port, result: None,
     ) -> None:
         self._meter = meter
         self._on_identified = on_identified
+        self._on_passed = on_passed
         self._lines: dict[int, HostLine] = {}
+        meter.updates.receivers.append(self._take_part)
 
     def new_port(self, address: int, *, wants_authentication: bool = False) -> HostLine:
         """Return the line of a port, 1..15."""
@@ -208,6 +311,15 @@ class Host:
         for other in self._lines.values():
             other.told.pop(line.address, None)
             other.unasked.pop(line.address, None)
+
+    def _take_part(self, header: ImageHeader, package: bytes) -> bool:
+        """Pass the part of a product on to the Peripheral that it is for."""
+        for address, each in self._lines.items():
+            line = each.line
+            if isinstance(line, PortLine) and line.umi_id and line.umi_id in header.label.targets:
+                line.pass_on(package, lambda result, port=address: self._on_passed(port, result))  # type: ignore[misc]
+                return True
+        return False
 
     def _add(self, line: HostLine) -> HostLine:
         self._lines[line.address] = line

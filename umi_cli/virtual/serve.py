@@ -241,14 +241,8 @@ class Server:
         self._tend(channel, lambda now, utc: channel.line.receive_data(data, now, utc))
         if self._host is not None:
             for other in list(self._channels):
-                if other is not channel:
-                    self._flush(other)
-
-    def _flush(self, channel: Channel) -> None:
-        chunks = channel.line.data_to_send()
-        if chunks:
-            channel.put(chunks)
-            self._send(channel)
+                if other is not channel and other in self._channels:
+                    self._tend(other, other.line.on_timer)
 
     def _on_timers(self) -> None:
         now = time.monotonic()
