@@ -94,6 +94,8 @@ def connect(
         observer=observer,
         host=host,
     )
+    if credentials is not None and port and parsed.kind != "spi":
+        session.introduce_to_host(_protection(credentials), transport)
     return Meter(transport, session, catalogue)
 
 

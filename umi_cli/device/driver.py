@@ -1,7 +1,7 @@
 """How a packet crosses the link and its response comes back, over a real port (protocol 2.3)."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from umi_cli.application.payload import Command
@@ -76,6 +76,8 @@ class LinkDriver:
         self._observer = observer
         self._replies = 0
         self._has_fallen_silent = False
+        self.on_unforwarded: Callable[[], None] | None = None
+        """Called once when a Host does not forward to the port: it may want to know us first."""
         self.is_lost = False
         """The device has fallen silent, and could not be brought back."""
 
@@ -95,9 +97,22 @@ class LinkDriver:
                 return event.packet
             if not isinstance(event, LinkErrorReceived) or event.number not in _TEMPORARY:
                 break
-            self.pause(BUSY_PAUSE_S)
+            if event.number == LinkErrorCode.CANNOT_FORWARD and self.on_unforwarded:
+                introduce, self.on_unforwarded = self.on_unforwarded, None
+                introduce()
+            else:
+                self.pause(BUSY_PAUSE_S)
         self._has_fallen_silent = isinstance(event, ExchangeFailed)
         raise self._failure(event, command)
+
+    @contextmanager
+    def addressed_to(self, port: int | None) -> Iterator[None]:
+        """Command another link address for a while."""
+        own, self._port = self._port, port
+        try:
+            yield
+        finally:
+            self._port = own
 
     def _recover(self) -> None:
         """Have the transport bring the device back; `InDoubtError` if it does not come."""
@@ -194,6 +209,8 @@ def _link_error(number: int, command: Command[Any]) -> UmiError:
     hint = ""
     if number == LinkErrorCode.BAD_ADDRESS:
         hint = "no port has this address: leave /N off the address for the Host itself"
+    if number == LinkErrorCode.CANNOT_FORWARD:
+        hint = "the Host may forward for who has authenticated alone: --key, --cert and --anchor"
     return LinkError(f"the link refused {command.title}: {name} ({number})", hint=hint)
 
 

@@ -30,6 +30,7 @@ from umi_cli.errors import (
 )
 from umi_cli.link.connection import LinkConnection
 from umi_cli.link.events import LinkSettings
+from umi_cli.link.frame import HOST_ADDRESS
 from umi_cli.security.signatures import SCHEME_MAC
 from umi_cli.transports.base import Transport
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UNKNOWN_DEVICE, UmiCode, UmiId
@@ -58,6 +59,7 @@ class Session:
         dry_run: refuse to send what changes the device.
         observer: told every piece of bytes that passes.
         host: what answers the device's own commands, where we are its Host.
+        driver: the link, if another session of ours is on it already.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Session:
         dry_run: bool = False,
         observer: Observer | None = None,
         host: HostEnd | None = None,
+        driver: LinkDriver | None = None,
     ) -> None:
         self.own_id = own_id
         self.device_id = UNKNOWN_DEVICE
@@ -93,7 +96,9 @@ class Session:
             byte_time_s=transport.byte_time_s,
             accepts_commands=host is not None,
         )
-        self._driver = LinkDriver(transport, settings, port=port, observer=observer, host=host)
+        self._driver = driver or LinkDriver(
+            transport, settings, port=port, observer=observer, host=host
+        )
 
     @property
     def link(self) -> LinkConnection:
@@ -152,6 +157,21 @@ class Session:
         """Throw the protection away and begin anew; raises as `request` does."""
         self._protection.doubt()
         self.begin()
+
+    def introduce_to_host(self, protection: Protection, transport: Transport) -> None:
+        """Have the Host on the way know us, should it not forward before (protocol 9).
+
+        Args:
+            protection: a new one, for the session with the Host.
+            transport: the port that this session is on.
+        """
+        known = Session(transport, own_id=self.own_id, protection=protection, driver=self._driver)
+
+        def introduce() -> None:
+            with self._driver.addressed_to(HOST_ADDRESS):
+                known.begin()
+
+        self._driver.on_unforwarded = introduce
 
     def finish(self) -> None:
         """End the protection. A device that no longer answers is left as it is."""

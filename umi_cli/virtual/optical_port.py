@@ -92,7 +92,7 @@ class OpticalPort:
         self.settings: LineSettings = SIGN_ON_SETTINGS
         """What the reader's port is set to."""
         self.is_hung_up = False
-        self.sign_on = MeterSignOn(character, self._identity, self._on_sign_on)
+        self.sign_on = MeterSignOn(character, self._identity, self._on_sign_on, self._serial)
         self._meter = meter
         self._line = line
         self._character = character
@@ -215,13 +215,20 @@ class OpticalPort:
 
     def _identity(self) -> tuple[str, str]:
         """Return XXX and IDENT: manufacturer and model of umi.1.1.0.0."""
-        store = self._meter.memory.store
-        identity = store.find("manufacturer-id")
-        value = store.values.get(identity.code, b"") if identity else b""
-        text = value.decode("ascii", "replace").replace("\0", " ")
+        text = self._manufacturer_id()
         manufacturer, model = text[8:11], text[:8].strip()
         is_known = len(manufacturer) == 3 and manufacturer.isalpha()
         return (manufacturer if is_known else "XXX"), _NOT_IN_IDENT.sub("?", model)
+
+    def _serial(self) -> str:
+        """Return the device address: the serial number."""
+        return self._manufacturer_id()[15:23].strip()
+
+    def _manufacturer_id(self) -> str:
+        store = self._meter.memory.store
+        identity = store.find("manufacturer-id")
+        value = store.values.get(identity.code, b"") if identity else b""
+        return value.decode("ascii", "replace").replace("\0", " ")
 
     def _on_sign_on(self) -> None:
         now_s = self._meter.metering.now_s

@@ -3,6 +3,7 @@
 Sources: EN 62056-21, protocol 8. No I/O and no clock.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -22,7 +23,6 @@ from umi_cli.optical.messages import (
     Identification,
     OptionSelect,
     is_break,
-    request,
 )
 
 # choice: protocol 8 leaves these to the meter; they are within what EN 62056-21 demands.
@@ -36,6 +36,7 @@ SELECT_WITHIN_S = 4.0
 INACTIVE_S = 60.0
 BREAK_GAP_S = 0.1  # a break stands alone
 
+_REQUEST = re.compile(rb"/\?([0-9A-Za-z ]*)!\r\n\Z")
 _READOUT = b"\x02F.F(00)\r\n0.0.0(12345678)\r\n!\r\n\x03"
 
 
@@ -111,6 +112,7 @@ class MeterSignOn:
         character: how it behaves.
         identify: returns XXX and IDENT.
         on_sign_on: called when a reader has switched the port to UMI.
+        serial: returns the device address that requests may name.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class MeterSignOn:
         character: OpticalCharacter,
         identify: Callable[[], tuple[str, str]],
         on_sign_on: Callable[[], None] = lambda: None,
+        serial: Callable[[], str] = str,
     ) -> None:
         self.settings: LineSettings = SIGN_ON_SETTINGS
         """What the meter listens and speaks at."""
@@ -125,6 +128,7 @@ class MeterSignOn:
         self._character = character
         self._identify = identify
         self._on_sign_on = on_sign_on
+        self._serial = serial
         self._open_until = 0.0
         self._awake_from = self._awake_until = 0.0
         self._nul_since = 0.0
@@ -202,13 +206,21 @@ class MeterSignOn:
     def _on_line(self, line: bytes, now: float) -> None:
         if self.state is PortState.IDENTIFIED and b"\x06" in line:
             self._on_select(line[line.index(b"\x06") :], now)
-        elif line.endswith(request()) and self._may_answer(now):
+        elif self._is_asked(line) and self._may_answer(now):
             manufacturer, ident = self._identify()
             answer = Identification(
                 manufacturer=manufacturer, rate=self._character.rate, ident=ident
             )
             self.state, self._until = PortState.IDENTIFIED, now + SELECT_WITHIN_S
             self._reply = now + self._character.reaction_s, with_parity(answer.encode())
+
+    def _is_asked(self, line: bytes) -> bool:
+        """Tell whether a request is for any device, or names us: leading zeros do not count."""
+        match = _REQUEST.search(line)
+        if match is None:
+            return False
+        asked, own = match[1].lstrip(b"0"), self._serial().encode("ascii").lstrip(b"0")
+        return not match[1] or asked.lower() == own.lower()
 
     def _may_answer(self, now: float) -> bool:
         is_open = not self._character.needs_key or now < self._open_until
