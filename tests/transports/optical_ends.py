@@ -42,7 +42,7 @@ class HurriedClock:
         time.sleep(seconds / self.hurry)
 
 
-def sign_on(line: Terminal, *, hurry: int = 10, **profile: Any) -> OpticalTransport:
+def sign_on(line: Terminal, *, hurry: int = 5, **profile: Any) -> OpticalTransport:
     """Sign on at a terminal, without a wake-up and in a hurry; raises as the transport does."""
     port = SerialPort(open_port(line.name, SIGN_ON_BAUD, "opto:x"), "opto:x")
     port.clock = HurriedClock(hurry)

@@ -400,7 +400,7 @@ def test_what_is_no_umi_meter_is_told_by_its_name(
         ScriptedMeter(line, answer).playing() as meter,
         pytest.raises(kind, match=f"^opto:x: .*{sentence}") as caught,
     ):
-        sign_on(line, hurry=20)
+        sign_on(line, hurry=10)
     assert caught.value.exit_code == (14 if kind is NoAnswerError else 16)
     assert hint in caught.value.hint
     assert meter.messages.count(REQUEST) >= 1
@@ -414,7 +414,7 @@ def test_a_meter_that_never_stops_talking_at_another_rate() -> None:
         ScriptedMeter(line, silent, chatter=AT_9600).playing(),
         pytest.raises(SignOnError, match="garbage came at 300 baud") as caught,
     ):
-        sign_on(line, hurry=20)
+        sign_on(line, hurry=10)
     assert "session may still be open" in caught.value.hint
 
 

@@ -219,7 +219,7 @@ class MeterSignOn:
         match = _REQUEST.search(line)
         if match is None:
             return False
-        asked, own = match[1].lstrip(b"0"), self._serial().encode("ascii").lstrip(b"0")
+        asked, own = match[1].lstrip(b"0"), self._serial().encode("ascii", "replace").lstrip(b"0")
         return not match[1] or asked.lower() == own.lower()
 
     def _may_answer(self, now: float) -> bool:
