@@ -16,6 +16,9 @@ from collections.abc import Callable
 
 from tests import campaign
 from tests.bench_optical import measure_all as bench_optical_lines
+from tests.bench_spi import HZ as SPI_HZ
+from tests.bench_spi import PERIPHERAL_S
+from tests.bench_spi import measure as bench_spi_port
 from tests.certificates.pki import ROOT_KEY
 from umi_cli import crypto
 from umi_cli.application.commands import ReadObject
@@ -184,6 +187,32 @@ def bench_optical() -> None:
         )
 
 
+def bench_spi() -> None:
+    """Read 64 KiB over the genuine spidev and gpiod modules, against what is clocked for it."""
+    figures = bench_spi_port()
+    if isinstance(figures, str):
+        print(f"64 KiB array, SPI: skipped, {figures}")
+        return
+    report(
+        "64 KiB array, SPI",
+        f"{figures.data_share:.1%} data",
+        "the bits that are clocked for it",
+        figures.data_share,
+    )
+    report(
+        "64 KiB array, SPI, no time on the wire",
+        f"{figures.data_bits_per_s:,.0f} data bit/s",
+        f"a 1 MHz wire (ours takes no time, the Peripheral {PERIPHERAL_S * 1000:.1f} ms)",
+        figures.data_bits_per_s / SPI_HZ,
+    )
+    report(
+        "CPU time of an SPI exchange",
+        f"{figures.exchange_cpu_s * 1000:.2f} ms",
+        f"its bits at 1 MHz, {figures.exchange_wire_s * 1000:.2f} ms",
+        figures.exchange_cpu_s / figures.exchange_wire_s,
+    )
+
+
 def bench_start() -> None:
     """Start the command, against importing click."""
     plain = best_s(lambda: _run("-c", "import click"))
@@ -206,6 +235,7 @@ def main() -> None:
     bench_tcp()
     bench_schemes()
     bench_start()
+    bench_spi()
     bench_optical()
 
 

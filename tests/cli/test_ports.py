@@ -73,6 +73,12 @@ def test_spi_buses_and_gpio_chips(tmp_path: Path) -> None:
     assert {(chip.label, chip.lines) for chip in chips} == {(None, None)}  # plain files: no ioctl
 
 
+def test_a_gpio_chip_that_is_linked_is_listed_once(tmp_path: Path) -> None:
+    (tmp_path / "gpiochip0").touch()
+    (tmp_path / "gpiochip4").symlink_to("gpiochip0")
+    assert [chip.device for chip in hosts.gpio_chips(tmp_path)] == [str(tmp_path / "gpiochip0")]
+
+
 def test_gpio_chip_tells_its_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fcntl = pytest.importorskip("fcntl")
     answer = b"gpiochip0".ljust(32, b"\0") + b"pinctrl-rp1".ljust(32, b"\0") + b"\x36\0\0\0"

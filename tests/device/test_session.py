@@ -497,3 +497,14 @@ def test_errors_are_of_one_tree() -> None:
     with pytest.raises(UmiError) as caught:
         session.request(WRITE)
     assert caught.type is LostError, "it was never sent, so it is certain that it did not run"
+
+
+def test_a_host_that_does_not_know_the_time_talks_all_the_same() -> None:
+    device = ScriptedDevice([value(b"value")])
+    transport = MemoryTransport(device, clock=SimulatedClock(0.0))  # 1970
+    with transport:
+        session = Session(transport, own_id=DEFAULT_READER_ID)
+        assert session.request(READ).value == b"value"
+        assert session.utc_s() == 0
+    [request] = device.requests
+    assert request.message.created_s == 0

@@ -251,7 +251,7 @@ def test_a_frame_that_an_idle_gap_brings_out_is_answered() -> None:
     assert meter.receive_data(b"\x11\x00\xf9\x15" + odd_frame(), 1.0) == []
     assert meter.deadline == pytest.approx(1.0 + METER.idle_gap_s)
     (event,) = meter.on_timer(meter.deadline or 0.0)
-    assert event == CommandReceived(packet=b"", destination=1)
+    assert event == CommandReceived(packet=b"", source=5, destination=1)
     assert meter.noise_bytes == 4
 
 

@@ -60,7 +60,7 @@ def tell(link: LinkConnection, data: bytes) -> list[Frame]:
 
 def command(link: LinkConnection, sequence: int, packet: bytes = b"command") -> None:
     (event,) = link.receive_data(reader_frame(sequence, payload=packet), 0.0)
-    assert event == CommandReceived(packet=packet, destination=1)
+    assert event == CommandReceived(packet=packet, source=5, destination=1)
 
 
 def answer(link: LinkConnection, packet: bytes = b"answer", *, is_busy: bool = False) -> Frame:
@@ -258,7 +258,7 @@ def test_a_long_command_is_acknowledged_piece_by_piece_and_answered_at_the_end()
         assert Fragment.decode(frame.payload) == ACK
         assert tell(link, reader_frame(sequence, FrameType.FRAGMENT, payload)) == [frame]
     (event,) = link.receive_data(reader_frame(4, FrameType.FRAGMENT, last), 0.0)
-    assert event == CommandReceived(packet=LONG, destination=1)
+    assert event == CommandReceived(packet=LONG, source=5, destination=1)
     assert answer(link).sequence == 4
     (repeated,) = tell(link, reader_frame(4, FrameType.FRAGMENT, last))
     assert repeated.payload == b"answer"
@@ -368,7 +368,7 @@ def test_a_late_error_ends_nothing() -> None:
     assert tell(link, reply(2, FragmentType.ERROR)) == []
     assert fragment_of(tell(link, fragment(3, FragmentType.MIDDLE, 0, b"b"))) == ACK
     (event,) = link.receive_data(fragment(4, FragmentType.LAST, 0, b"c"), 0.0)
-    assert event == CommandReceived(packet=b"abc", destination=1)
+    assert event == CommandReceived(packet=b"abc", source=5, destination=1)
 
 
 def test_the_commanders_error_ends_a_command_half_received() -> None:
@@ -419,7 +419,7 @@ def test_first_begins_anew_under_any_new_sequence() -> None:
     tell(link, fragment(1, FragmentType.FIRST, 9, b"half"))
     assert fragment_of(tell(link, fragment(4, FragmentType.FIRST, 2, b"a"))) == ACK
     (event,) = link.receive_data(fragment(5, FragmentType.LAST, 0, b"b"), 0.0)
-    assert event == CommandReceived(packet=b"ab", destination=1)
+    assert event == CommandReceived(packet=b"ab", source=5, destination=1)
 
 
 def test_a_packet_of_the_limit_is_taken() -> None:

@@ -176,3 +176,15 @@ def test_the_longest_frame_and_one_that_is_longer() -> None:
 def test_a_frame_brings_the_receiver_back_into_step() -> None:
     odd = frame(kind=6)
     assert take_all(b"\xff\xff\xff\xff" + ONE.encode() + odd.encode()) == ([ONE, odd], 4)
+
+
+@pytest.mark.parametrize("count", [4, 6, 7, 12, 255, 1000])
+def test_zeros_are_no_frame_though_their_crc_is_right(count: int) -> None:
+    assert checksum(bytes(4)) == bytes(2)
+    assert take_all(bytes(count)) == ([], count)
+    assert take_all(bytes(count) + ONE.encode() + TWO.encode()) == ([ONE, TWO], count)
+
+
+def test_a_frame_whose_payload_is_zeros_is_one() -> None:
+    empty = frame(payload=bytes(100))
+    assert take_all(empty.encode()) == ([empty], 0)

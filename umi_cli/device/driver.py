@@ -191,9 +191,9 @@ class LinkDriver:
         if isinstance(event, CommandReceived) and self._host is not None:
             answer = self._host.execute(event.packet, self._clock.monotonic(), self._clock.utc())
             if answer is None:
-                self.link.ignore()
+                self.link.ignore(commander=event.source)
             else:
-                self.link.respond(answer)
+                self.link.respond(answer, commander=event.source)
         return isinstance(event, CommandReceived | Resynchronised)
 
     def _flush(self) -> None:

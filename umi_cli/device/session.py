@@ -116,8 +116,11 @@ class Session:
         return self.utc_s() + self._device_ahead_s
 
     def utc_s(self) -> int:
-        """Return the host's time as a UMI datetime."""
-        return int(self._clock.utc()) - EPOCH_UNIX_S
+        """Return the host's time as a UMI datetime; 0, "not set", if it is before 2000.
+
+        A Raspberry Pi has no clock of its own: without a network it is 1970 there.
+        """
+        return max(0, int(self._clock.utc()) - EPOCH_UNIX_S)
 
     def request(self, command: Command[R], *, is_signed: bool = False) -> R:
         """Send a command and return its reply.

@@ -68,17 +68,25 @@ class LinkConnection:
         """Send a packet (1..65536 bytes) as a command; `RuntimeError` if one is under way."""
         self._commander.command(packet, now, destination)
 
-    def respond(self, packet: bytes, *, is_busy: bool = False) -> None:
-        """Answer the command that was reported last."""
-        self._answering.respond(packet, is_busy=is_busy)
+    def respond(
+        self, packet: bytes, *, is_busy: bool = False, commander: int | None = None
+    ) -> None:
+        """Answer a command.
 
-    def refuse(self, code: LinkErrorCode) -> None:
-        """Answer the command that was reported last with a link ERROR."""
-        self._answering.refuse(code)
+        Args:
+            packet: the response.
+            is_busy: we are still at work on it.
+            commander: the source of the command; that of the one reported last if None.
+        """
+        self._asked_by(commander).respond(packet, is_busy=is_busy)
 
-    def ignore(self) -> None:
-        """Leave the command that was reported last without an answer."""
-        self._answering.ignore()
+    def refuse(self, code: LinkErrorCode, *, commander: int | None = None) -> None:
+        """Answer a command with a link ERROR; `commander` as for `respond`."""
+        self._asked_by(commander).refuse(code)
+
+    def ignore(self, *, commander: int | None = None) -> None:
+        """Leave a command without an answer; `commander` as for `respond`."""
+        self._asked_by(commander).ignore()
 
     def abort(self, reason: str) -> ExchangeFailed | None:
         """End our own exchange, if one is open; return how it ended."""
@@ -120,7 +128,7 @@ class LinkConnection:
             return self._commander.on_frame(frame, now)
         if not self.settings.accepts_commands:
             return []
-        responder = self._responder_of(self._commander_address(frame))
+        responder = self._responder_of(self._commander_address(frame.source))
         if frame.version != VERSION:
             responder.refuse_frame(frame, LinkErrorCode.UNKNOWN_PROTOCOL_VERSION)
             return []
@@ -138,10 +146,15 @@ class LinkConnection:
             self._commander.adopt_sync()
         return events
 
-    def _commander_address(self, frame: Frame) -> int:
+    def _asked_by(self, commander: int | None) -> Responder:
+        if commander is None:
+            return self._answering
+        return self._responder_of(self._commander_address(commander))
+
+    def _commander_address(self, source: int) -> int:
         """Return who commands: a commander that has no address yet is given one by RESYNC."""
-        is_nobody = frame.source == 0 and not self.settings.takes_address
-        return self.addresses.peer if is_nobody else frame.source
+        is_nobody = source == 0 and not self.settings.takes_address
+        return self.addresses.peer if is_nobody else source
 
     def _responder_of(self, address: int) -> Responder:
         """Return our half towards a commander."""

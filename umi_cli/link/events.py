@@ -39,6 +39,8 @@ class CommandReceived:
     """The peer sent a whole command; answer with `respond` or `refuse`."""
 
     packet: bytes
+    source: int
+    """The link address of who commands, as it stands in the frame."""
     destination: int
     """The link address that it was sent to."""
 

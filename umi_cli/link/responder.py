@@ -158,7 +158,7 @@ class Responder:
             return []
         self._assembler.drop()
         self._command = frame
-        return [CommandReceived(packet=packet, destination=frame.destination)]
+        return [CommandReceived(packet=packet, source=frame.source, destination=frame.destination)]
 
     def _check_follows(self, frame: Frame) -> None:
         if frame.sequence != next_command_sequence(self._last_sequence or 0):

@@ -144,9 +144,14 @@ def spi_buses(devices: Path = DEVICES) -> list[SpiBus]:
 
 
 def gpio_chips(devices: Path = DEVICES) -> list[GpioChip]:
-    """Return the GPIO chips under `/dev/gpiochip*`."""
+    """Return the GPIO chips under `/dev/gpiochip*`, each once.
+
+    Raspberry Pi OS links a chip's former number to it: /dev/gpiochip4 leads to gpiochip0.
+    """
     chips = []
     for path in _matching(devices, "gpiochip*"):
+        if path.is_symlink():
+            continue
         label, lines = _chip_info(path)
         chips.append(GpioChip(device=str(path), label=label, lines=lines))
     return chips

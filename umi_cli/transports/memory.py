@@ -229,7 +229,7 @@ class MemoryBoard:
         self._pins = pins
         self._on_close = on_close
         self._is_open = True
-        self._has_risen = False
+        self._was_low = self._has_risen = False
 
     def power(self, on: bool) -> None:
         """Switch VDD."""
@@ -237,23 +237,27 @@ class MemoryBoard:
 
     def reset(self, held: bool) -> None:
         """Hold RSTB low, or release it."""
-        self._has_risen = False
+        self._forget_rise()
         self._pins.reset(held, *self._moment())
 
     def select(self, selected: bool) -> None:
         """Pull CSB low, or let it go."""
-        self._has_risen = self._has_risen and not selected
+        if selected:
+            self._forget_rise()
         self._pins.select(selected, *self._moment())
-        self._look()
+        self.int_is_low()
 
     def int_is_low(self) -> bool:
         """Tell whether INTB is low now."""
         self._pins.on_timer(*self._moment())
-        return self._pins.int_is_low(self.clock.monotonic())
+        is_low = self._pins.int_is_low(self.clock.monotonic())
+        self._has_risen = self._has_risen or (self._was_low and not is_low)
+        self._was_low = is_low
+        return is_low
 
     def wait_for_int(self, low: bool, deadline: float) -> bool:
         """Wait until INTB is low, or is or has been high; False at the deadline."""
-        while self._look() != low and not (self._has_risen and not low):
+        while self.int_is_low() != low and not (self._has_risen and not low):
             due = self._pins.deadline
             now = self.clock.monotonic()
             if now >= deadline:
@@ -276,7 +280,7 @@ class MemoryBoard:
             raise LostError(f"{self.address} is closed")
         self.clock.sleep(len(data) * self.byte_time_s)
         heard = self._pins.transfer(data, *self._moment())
-        self._look()
+        self.int_is_low()
         return heard
 
     def close(self) -> None:
@@ -287,10 +291,10 @@ class MemoryBoard:
             self.power(False)
             self._on_close()
 
-    def _look(self) -> bool:
-        is_low = self.int_is_low()
-        self._has_risen = self._has_risen or not is_low
-        return is_low
+    def _forget_rise(self) -> None:
+        """Take no rise of INTB from before for one that follows, nor that it is high already."""
+        self.int_is_low()
+        self._has_risen = False
 
     def _moment(self) -> tuple[float, float]:
         return self.clock.monotonic(), self.clock.utc()

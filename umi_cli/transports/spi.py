@@ -45,15 +45,17 @@ class SpiTransport:
         self._is_present = False
         self.misses = 0
         """How often in a row the peripheral did not wake to take a frame."""
+        why = f"INTB did not fall within {READY_WITHIN_S:g} s of the reset"
         try:
             self._is_present = self._power_up()
+            if not self._is_present and board.int_is_low():
+                why = "INTB stays low, though the peripheral was selected"
         finally:
             if not self._is_present:
                 self.close()
         if not self._is_present:
             raise NoAnswerError(
-                f"{self.address}: the port is empty: INTB did not fall within"
-                f" {READY_WITHIN_S:g} s of the reset; it is off again",
+                f"{self.address}: the port is empty: {why}; it is off again",
                 hint="check that the peripheral is plugged in, and the lines int=, rst= and vdd=",
             )
 

@@ -149,18 +149,18 @@ class MeterLine:
     def _on_events(self, events: list[Event], now: float) -> None:
         for event in events:
             if isinstance(event, CommandReceived):
-                self._on_command(event.packet, now)
+                self._on_command(event, now)
             elif isinstance(event, ExchangeFailed):
                 self._peer.subscribed_events = 0  # nobody takes what is published
                 self._commands.clear()
 
-    def _on_command(self, packet: bytes, now: float) -> None:
+    def _on_command(self, command: CommandReceived, now: float) -> None:
         if self._meter.is_off(now):  # since what came before it at the same time
             return
         flash = self._meter.memory.flash
         flash.interrupt = self._supply.tear
         try:
-            answer = self._meter.execute(self._peer, packet, now)
+            answer = self._meter.execute(self._peer, command.packet, now)
         except PowerCut:
             self._meter.lose_power(now + self._supply.off_s())
             self.start_over()
@@ -168,11 +168,11 @@ class MeterLine:
         finally:
             flash.interrupt = uninterrupted
         if answer.packet is not None:
-            self._link.respond(answer.packet, is_busy=answer.is_busy)
+            self._link.respond(answer.packet, is_busy=answer.is_busy, commander=command.source)
         elif answer.is_busy:
-            self._link.refuse(LinkErrorCode.BUSY)
+            self._link.refuse(LinkErrorCode.BUSY, commander=command.source)
         else:
-            self._link.ignore()
+            self._link.ignore(commander=command.source)
 
     def _on_event(self, number: int, now_s: int) -> None:
         if self._peer.subscribed_events >> number & 1:
