@@ -99,6 +99,12 @@ FEATURES: tuple[Feature, ...] = (
         "certificates.authorisation, certificates.request",
     ),
     _done(
+        "an authority's policy, its register of what was issued",
+        "6.4",
+        "C",
+        "certificates.policy, certificates.register",
+    ),
+    _done(
         "revocation; a new meter's first root",
         "6.4",
         "C",
