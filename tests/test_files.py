@@ -2,12 +2,20 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from umi_cli.errors import KeyUnusableError
-from umi_cli.files import MAX_PRIVATE_FILE_BYTES, atomic_writer, read_private, write_atomically
+from umi_cli.files import (
+    MAX_PRIVATE_FILE_BYTES,
+    atomic_writer,
+    growing_file,
+    read_private,
+    write_atomically,
+)
 
 
 def mode(path: Path) -> int:
@@ -150,3 +158,66 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
     assert len(read_private(private(tmp_path / "most", bytes(MAX_PRIVATE_FILE_BYTES)))) == 65536
     with pytest.raises(KeyUnusableError, match="too long"):
         read_private(private(tmp_path / "more", bytes(MAX_PRIVATE_FILE_BYTES + 1)))
+
+
+# Files that only grow
+
+
+def test_a_growing_file_grows(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    old = os.umask(0o277)
+    try:
+        with growing_file(path) as file:
+            assert file.is_new
+            file.append(b"one\n")
+    finally:
+        os.umask(old)
+    assert mode(path) == 0o600
+    with growing_file(path) as file:
+        assert not file.is_new
+        assert file.read() == b"one\n"
+        file.append(b"two\n")
+        assert file.read() == b"one\ntwo\n"
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+def test_what_was_appended_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And all of it, where the system writes a part at a time."""
+    synced: list[bytes] = []
+    path, write = tmp_path / "file", os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:2]))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(path.read_bytes()))
+    with growing_file(path) as file:
+        file.append(b"a line\n")
+        assert synced[-1] == b"a line\n"
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "link", "open to others"])
+def test_what_does_not_grow(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("other")
+    else:
+        path.touch()
+        path.chmod(0o620)
+    with pytest.raises(OSError), growing_file(path):  # noqa: PT011 - of each its own
+        pytest.fail("it was opened")
+    assert not (tmp_path / "other").exists()
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    """Each of many processes finds what those before it wrote, and nothing is written twice."""
+    path = tmp_path / "file"
+    code = (
+        "import sys, pathlib\nfrom umi_cli.files import growing_file\n"
+        "for _ in range(50):\n"
+        "    with growing_file(pathlib.Path(sys.argv[1])) as file:\n"
+        "        file.append(b'%d\\n' % file.read().count(b'\\n'))\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(4)]
+    assert [process.wait() for process in running] == [0] * 4
+    assert path.read_bytes() == b"".join(b"%d\n" % number for number in range(200))

@@ -1,11 +1,13 @@
 """How files are written so that no cut leaves half of one, and how private files are read.
 
 A reader sees the old file or the new one, never a part: temporary file beside it, fsync, rename,
-fsync of the directory. Files with secrets are their owner's alone (cli.md, Secrets).
+fsync of the directory. Files with secrets are their owner's alone (cli.md, Secrets). A file that
+only grows is held under a lock, and what was appended is on the disk before anything else happens.
 """
 
 import contextlib
 import errno
+import fcntl
 import os
 import secrets
 import stat
@@ -19,6 +21,7 @@ PRIVATE_MODE = 0o600
 MAX_PRIVATE_FILE_BYTES = 65_536  # a PEM key has 300 bytes; more is the wrong file
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hang before it is refused
 
 
@@ -79,6 +82,66 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class GrowingFile:
+    """A file that nothing is ever taken from, held under a lock.
+
+    Args:
+        descriptor: of the file, open to append.
+        is_new: it was not there before.
+    """
+
+    __slots__ = ("_descriptor", "is_new")
+
+    def __init__(self, descriptor: int, *, is_new: bool) -> None:
+        self._descriptor = descriptor
+        self.is_new = is_new
+
+    def read(self) -> bytes:
+        """Return all that the file holds."""
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            file.seek(0)
+            return file.read()
+
+    def append(self, data: bytes) -> None:
+        """Write bytes behind what is there; on return they are on the disk.
+
+        Raises:
+            OSError: they are not, or a part of them is.
+        """
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+        os.fsync(self._descriptor)
+
+
+@contextlib.contextmanager
+def growing_file(path: Path) -> Iterator[GrowingFile]:
+    """Open a file that only grows, for its owner alone, and wait until nobody else holds it.
+
+    Raises:
+        FileExistsError: there is something that is no regular file.
+        PermissionError: others can write into it.
+        OSError: it cannot be opened.
+    """
+    is_new = not os.path.lexists(path)
+    descriptor = os.open(path, _APPEND, PRIVATE_MODE)
+    try:
+        _check_growing(os.fstat(descriptor))
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if is_new:
+            os.fchmod(descriptor, PRIVATE_MODE)  # the umask may have left less
+            _sync_directory(path.parent)
+        yield GrowingFile(descriptor, is_new=is_new)
+    finally:
+        os.close(descriptor)  # and with it the lock is gone
+
+
+def _check_growing(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise FileExistsError(errno.EEXIST, "there is something that is no regular file")
+    if status.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, "other users can write into it (chmod 600)")
 
 
 def read_private(path: Path) -> bytes:

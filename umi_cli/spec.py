@@ -69,6 +69,7 @@ FEATURES: tuple[Feature, ...] = (
     _done("signature record of scheme 0", "5", "F", "security.scheme0"),
     _done("signature records of scheme 2, ECDSA", "5", "F", "security.signatures"),
     _done("signature records of scheme 1, CMAC", "5", "C", "security.signatures"),
+    _done("keys in PKCS#11 tokens", "5", "C", "security.token_uri, tokens"),
     _done("signature made before encryption", "5", "C", "security.signatures"),
     _done("roles, access role sets", "6.1", "F", "types"),
     _done("who may set an object's access", "6.1", "C", "virtual.store"),
@@ -97,6 +98,12 @@ FEATURES: tuple[Feature, ...] = (
         "6.4",
         "C",
         "certificates.authorisation, certificates.request",
+    ),
+    _done(
+        "an authority's policy, its register of what was issued",
+        "6.4",
+        "C",
+        "certificates.policy, certificates.register",
     ),
     _done(
         "revocation; a new meter's first root",

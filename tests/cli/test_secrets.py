@@ -29,6 +29,7 @@ import umi_cli
 from tests.cli.conftest import TIME_LIMIT_S, UMI, environment, start_umi
 from tests.cli.desk import METER, OFFICE, ROOT, Desk, laid
 from tests.load_vectors import octets
+from tests.softhsm import PIN, WRONG_PIN, Tokens, key, needed, seen, tokens_in
 from umi_cli import crypto
 from umi_cli.application.security_commands import S1AuthReply, S1AuthRequest
 from umi_cli.cli import key as key_command
@@ -556,6 +557,32 @@ SECRET_WRITES: Sequence[tuple[str, int]] = (
     *((f"-p sim:{name}-state.json info", 2) for name in ("cut", "odd", "nohex", "list")),
     *((f"-p sim:{name}-state.json info", 2) for name in ("name", "short", "chain")),
 )
+BY_POLICY = "--issuer-cert {root} --role service --policy policy.toml"
+TOKEN_RUNS: Sequence[tuple[str, int]] = (
+    ("key show {token_root}", 0),
+    ("cert new new.cvc --key {token_root} --subject 1", 0),
+    ("cert request new.req --key {token} --subject 1 --issuer 2", 0),
+    (f"cert issue {{d}}/maker.req new.cvc {BY_POLICY} --key {{token_root}}", 0),
+    (f"cert issue {{d}}/maker.req new.cvc {BY_POLICY} --key {{token}}", 24),
+    (f"cert issue {{d}}/maker.req nosuch/new.cvc {BY_POLICY} --key {{token_root}}", 2),
+    (f"{SIGN} {{token}}", 0),
+    (f"{SIGN} {{token_root}}", 22),
+    (f"sign valve open --target {{meter}} --out new.umi {OPEN} --key {{token}}", 0),
+    (f"-p sim:state.json {OPEN} --key {{token}} auth", 0),
+    (f"-p sim:state.json {OPEN} --key {{token_root}} auth", 22),
+    (f"-p {{fresh}} {MAKER} --key {{token}} write scheme-1-keys[5] {{d}}/new.key", 0),
+    ("key show {token_wrong}", 22),
+    ("cert new new.cvc --key {token_wrong} --subject 1", 22),
+    ("key show {token_module}&pin-source=env:TOKEN_PIN", 0),
+    ("key show {token_module}&pin-source=env:WRONG_PASSPHRASE", 22),
+    ("key show {token_module}&pin-source=-", 22),
+    ("key show {token_module}&pin-source={own}", 22),
+    ("key show {token_module}&pin-source=prompt", 2),
+    ("key show {token_module}", 2),
+    ("key show {token_none}", 22),
+    ("key show pkcs11:token=umi?module-path=/nonexistent.so&pin-source={d}/hsm/pin", 22),
+    ("key show pkcs11:token=umi?module-path={d}/hsm/pin&pin-source={d}/hsm/pin", 22),
+)
 FIXED = [*DESK_RUNS, *IMAGE_RUNS, *SECRET_WRITES]
 
 
@@ -592,6 +619,50 @@ def test_at_the_desk(office: Office, umi_in: UmiIn, tmp_path: Path, number: int)
         assert (b"Traceback" in ran.stderr) == (code != 0)  # so the causes are searched, too
         secrets = remember_new_keys(tmp_path / form, office.secrets)
         assert secrets.search(ran.output, tmp_path / form) == []
+
+
+@pytest.fixture(scope="module")
+def token_office(office: Office) -> Office:
+    """Return the office with two of its keys in a token as well, and the PINs among the secrets."""
+    needed()
+    path = office.desk.path
+    tokens = tokens_in(path / "hsm")
+    files = {"root": "root.pem", "office": "office.pem"}
+    keys = {name: decode_key((path / file).read_bytes()) for name, file in files.items()}
+    tokens.add("umi", *(key(name, each) for name, each in keys.items()))  # type: ignore[arg-type]
+    words = {
+        "token": tokens.uri("office"),
+        "token_root": tokens.uri("root"),
+        "token_none": tokens.uri("nosuch"),
+        "token_wrong": tokens.uri("root", pin=f"{path}/hsm/wrong-pin"),
+        "token_module": tokens.uri("root").partition("&")[0],
+    }
+    pins = {"PIN": PIN.encode(), "wrong PIN": WRONG_PIN.encode()}
+    return Office(office.desk, Secrets(office.secrets.known | pins), office.words | words)
+
+
+@pytest.mark.parametrize("number", range(len(TOKEN_RUNS)), ids=lambda n: TOKEN_RUNS[n][0])
+def test_with_a_key_in_a_token(
+    token_office: Office,
+    umi_in: UmiIn,
+    agreed: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    text, code = TOKEN_RUNS[number]
+    monkeypatch.setenv("TOKEN_PIN", PIN)
+    for form, options in FORMS.items():
+        place = tmp_path / form
+        place.mkdir()
+        policy = 'register = "r.jsonl"\nroles = ["service"]\n[lifetime]\nmax-days = 9\n'
+        (place / "policy.toml").write_text(policy)
+        with seen(Tokens(token_office.desk.path / "hsm")):
+            ran = umi_in(place, [*token_office.line(text), *options], WRONG_PIN.encode())
+        assert ran.exit == code, ran.stderr.decode()
+        assert (b"Traceback" in ran.stderr) == (code != 0)
+        secrets = replace(token_office.secrets, known=token_office.secrets.known | agreed)
+        assert secrets.search(ran.output, place) == []
 
 
 @pytest.mark.parametrize("form", FORMS)

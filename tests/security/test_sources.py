@@ -93,8 +93,8 @@ def test_an_empty_secret_is_refused(value: str) -> None:
         SecretSource.parse("env:PIN").read_text(WHAT, environ={"PIN": value})
 
 
-def test_tokens_come_later() -> None:
-    with pytest.raises(KeyUnusableError, match="come with provisioning") as caught:
+def test_a_token_is_no_source_of_a_secret() -> None:
+    with pytest.raises(KeyUnusableError, match="gives no secret away") as caught:
         SecretSource.parse("pkcs11:token=umi?pin-value=1234")
     assert "1234" not in str(caught.value)
 

@@ -1,6 +1,7 @@
 """`umi cert`: certificates on the desk: made, asked for, issued, shown, verified."""
 
 import os
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -13,14 +14,18 @@ from umi_cli.cli.base import group
 from umi_cli.cli.cert_terms import Given, term_options
 from umi_cli.cli.context import App, pass_app
 from umi_cli.cli.naming import naming_the_failure
-from umi_cli.cli.params import TIME, UMI_ID
+from umi_cli.cli.params import TIME, UMI_ID, Parsed
 from umi_cli.errors import InputError
 from umi_cli.output import streams
 from umi_cli.output.render import View
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Unpack
 
+    from umi_cli.certificates.cvc import Certificate
+    from umi_cli.certificates.issue import Terms
+    from umi_cli.cli.cert_policy import PolicyFile
     from umi_cli.types import UmiId
 
 ROOT_DAYS = 3650
@@ -34,9 +39,27 @@ umi cert show office.cvc
 umi cert verify office.cvc --anchor root.cvc
 """
 NEW, REQUEST, ISSUE, SHOW, VERIFY = EXAMPLES.splitlines()
-ISSUE_AUTHORITY = """\
+ISSUE_MORE = """\
 umi cert issue sub.req sub.cvc --key root.pem --issuer-cert root.cvc --authority --signing-roles 4,5
+umi cert issue office.req office.cvc --policy policy.toml --issuer-cert root.cvc --role service \\
+    --key "pkcs11:token=umi;object=root?module-path=/usr/lib/softhsm/libsofthsm2.so"
 """
+REGISTER = """\
+umi cert verify-register issued.jsonl
+umi cert verify-register issued.jsonl --was "$KEPT"
+"""
+
+_HEAD = re.compile(r"([0-9]{1,12}):([0-9a-f]{64})", re.ASCII)
+
+
+def _head(text: str) -> tuple[int, str]:
+    match = _HEAD.fullmatch(text.strip().lower())
+    if match is None:
+        raise InputError(
+            f"{text!r:.90} is no head of a register", hint="write ENTRY:HASH, as they were shown"
+        )
+    return int(match[1]), match[2]
+
 
 _subject = click.option("--subject", type=UMI_ID, metavar="ID", help="Whose it is; or --umi-id")
 
@@ -95,15 +118,24 @@ def request(app: App, path: str, subject: "UmiId | None", issuer: "UmiId") -> No
     _give(app, path, record)
 
 
-@cert.command(examples=f"{ISSUE}\n{ISSUE_AUTHORITY}")
+@cert.command(examples=f"{ISSUE}\n{ISSUE_MORE}")
 @click.argument("asked", metavar="REQUEST")
 @click.argument("path", metavar="OUT")
 @click.option("--issuer-cert", metavar="FILE", required=True, help="The authority's certificate")
 @click.option("--authority", is_flag=True, help="Make the holder a signing authority as well")
+@click.option("--policy", metavar="FILE", help="What the authority allows itself to issue")
+@click.option("--operator", metavar="NAME", help="Who issues, for the register; default: the user")
 @term_options
 @pass_app
 def issue(
-    app: App, asked: str, path: str, issuer_cert: str, authority: bool, **given: "Unpack[Given]"
+    app: App,
+    asked: str,
+    path: str,
+    issuer_cert: str,
+    authority: bool,
+    policy: str | None,
+    operator: str | None,
+    **given: "Unpack[Given]",
 ) -> None:
     """Answer a certificate request, with a certificate that the authority's --key signs.
 
@@ -111,21 +143,107 @@ def issue(
     own is for; for 365 days, or as long as the authority's; unless options say otherwise. REQUEST
     and OUT may be -. A chain is certificates one after the other, own first, without the root:
     cat own.cvc sub.cvc > chain.cvc
+
+    A policy is TOML: register = "issued.jsonl", roles = ["service"], and the tables [lifetime]
+    max-days and default-days, [targets] and [subjects] min and max, [subordinates] signing-roles
+    and devolvable-roles. What it does not allow is refused. Each certificate is entered into the
+    register, beside the policy, before it is written; no serial number in it is given again.
     """
     from umi_cli.certificates import issue as issuing
+    from umi_cli.cli.cert_policy import load_policy
     from umi_cli.cli.credentials import load_chain, load_request, load_signer
 
-    signer, issuer = load_signer(app.settings), load_chain(issuer_cert)[0]
-    wish, widest = load_request(asked), issuer.body.authorisation.targets
+    if policy is None and operator is not None:
+        raise InputError("nobody asks for the operator", hint="add --policy FILE, or leave it out")
+    rules = None if policy is None else load_policy(policy)
+    issuer, wish = load_chain(issuer_cert)[0], load_request(asked)
+    terms = _terms(app, given, issuer, rules, authority=authority)
+    if rules is not None:
+        rules.policy.check(wish.subject, terms)
+    signer = load_signer(app.settings)
+
+    def make(terms: "Terms") -> "Certificate":
+        with naming_the_failure():
+            return issuing.issue(wish, terms, issuer=issuer, signer=signer)
+
+    if rules is None:
+        _give(app, path, cert_view.record_of(make(terms), cert_terms.now()))
+    else:
+        is_chosen = given["serial"] is not None
+        _give_registered(app, path, rules, make, terms, is_chosen=is_chosen, operator=operator)
+
+
+def _terms(
+    app: App,
+    given: Given,
+    issuer: "Certificate",
+    rules: "PolicyFile | None",
+    *,
+    authority: bool,
+) -> "Terms":
+    """Return the terms as the options say; else as the policy, if there is one, and the issuer."""
+    widest = issuer.body.authorisation.targets
+    widest = widest if rules is None else rules.policy.narrow(widest)
     if authority:
         rights = cert_terms.authority_rights(given, widest)
     else:
         rights = cert_terms.role_rights(given, widest, app.settings.role)
-    latest = issuer.body.valid_until
-    terms = cert_terms.terms_of(given, rights, days=LEAF_DAYS, latest=latest)
-    with naming_the_failure():
-        made = issuing.issue(wish, terms, issuer=issuer, signer=signer)
-    _give(app, path, cert_view.record_of(made, cert_terms.now()))
+    days = LEAF_DAYS if rules is None else rules.policy.default_days
+    return cert_terms.terms_of(given, rights, days=days, latest=issuer.body.valid_until)
+
+
+def _give_registered(
+    app: App,
+    path: str,
+    rules: "PolicyFile",
+    make: "Callable[[Terms], Certificate]",
+    terms: "Terms",
+    *,
+    is_chosen: bool,
+    operator: str | None,
+) -> None:
+    """Enter a certificate into the register, and only then write it.
+
+    Args:
+        make: signs a certificate on such terms.
+        is_chosen: the serial number is the user's choice.
+    """
+    from umi_cli.cli.cert_policy import issue_registered
+
+    is_there = _check_place(app, path)  # nothing is entered that nobody could write
+    at = cert_terms.now()
+    done = issue_registered(
+        app, rules.register, make, terms, is_chosen=is_chosen, time=at, operator=operator
+    )
+    record = cert_view.record_of(done.certificate, at)
+    record |= {"register": str(rules.register), "entry": done.entry, "head": done.head}
+    try:
+        _give(app, path, record, is_there=is_there)
+    except InputError as error:
+        error.hint = f"entry {done.entry} of the register stays; issue once more, elsewhere"
+        raise
+
+
+@cert.command("verify-register", examples=REGISTER)
+@click.argument("path", metavar="FILE")
+@click.option("--was", type=Parsed("head", _head), metavar="ENTRY:HASH", help="A head of before")
+@pass_app
+def verify_register(app: App, path: str, was: tuple[int, str] | None) -> None:
+    """Verify that no line of a register of certificates was changed, and print its head.
+
+    The head is the last entry's number and SHA-256. Keep it elsewhere: with --was, entries that
+    were cut off at the end are missed as well. The first line that does not fit is named, and the
+    exit code is 52.
+    """
+    from umi_cli.cli.cert_policy import read_register, torn_warning
+
+    register = read_register(path)
+    if was is not None:
+        register.check_head(*was)
+    if register.torn:
+        app.warn(torn_warning(path, register))
+    record = {"file": path, "entries": register.count, "head": register.head}
+    app.emit({**record, "torn": register.torn})
 
 
 @cert.command(examples=SHOW + "\numi cert show chain.cvc root.cvc --json")
@@ -205,34 +323,58 @@ def _whose(app: App, subject: "UmiId | None") -> "UmiId":
     return found
 
 
-def _give(app: App, path: str, record: dict[str, Any]) -> None:
-    """Write what was made into a file, or to stdout, and tell what it is."""
+def _give(app: App, path: str, record: dict[str, Any], *, is_there: bool | None = None) -> None:
+    """Write what was made into a file, or to stdout, and tell what it is.
+
+    Args:
+        is_there: `_check_place` was asked before, and said so.
+    """
     if path == "-" and app.report.form == "table":
         _write_to_stdout(record["raw"])
         return
     if path != "-":
-        _write_to_file(app, path, record["raw"])
+        is_there = _check_place(app, path) if is_there is None else is_there
+        _write_to_file(path, record["raw"], replace=is_there)
     record = {"file": None if path == "-" else path, **record}
     app.emit(record, View(blocks=(cert_view.pairs(record),), raw=[record["raw"]]))
 
 
-def _write_to_file(app: App, path: str, data: bytes) -> None:
-    from umi_cli import files
+def _check_place(app: App, path: str) -> bool:
+    """Check that what is made can be written there, and tell whether it replaces a file.
 
+    Raises:
+        InputError: it cannot, or the user does not want to lose what is there.
+    """
+    if path == "-":
+        if app.report.form == "table":
+            _check_stdout()
+        return False
+    if not os.access(os.path.dirname(path) or ".", os.W_OK):
+        raise InputError(f"cannot write {path}: its directory is missing, or not ours")
     is_there = os.path.lexists(path)
     if is_there:
         settings = app.settings
         params.confirm(f"replace {path}", yes=settings.yes, no_input=settings.no_input)
+    return is_there
+
+
+def _write_to_file(path: str, data: bytes, *, replace: bool) -> None:
+    from umi_cli import files
+
     try:
-        files.write_atomically(Path(path), data, replace=is_there)
+        files.write_atomically(Path(path), data, replace=replace)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _write_to_stdout(data: bytes) -> None:
-    """Write the bytes as they are; `-o raw` is the way to have them in hex."""
+def _check_stdout() -> None:
     if streams.is_terminal(sys.stdout):
         raise InputError("these bytes are not for a terminal", hint="name a file, or add -o raw")
+
+
+def _write_to_stdout(data: bytes) -> None:
+    """Write the bytes as they are; `-o raw` is the way to have them in hex."""
+    _check_stdout()
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

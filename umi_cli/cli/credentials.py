@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import click
+
 from umi_cli.certificates.authorisation import StandardAuthorisation
 from umi_cli.certificates.chain import check_time, decode_chain
 from umi_cli.certificates.cvc import Certificate
@@ -18,10 +20,14 @@ from umi_cli.certificates.trust import Anchor, ChainError, Trust
 from umi_cli.cli.pins import Pins
 from umi_cli.cli.settings import Settings, user_config
 from umi_cli.cli.sources import asker, parse_source, read_file
-from umi_cli.crypto import AesKey, PrivateKey
+from umi_cli.crypto import AesKey, Signer
 from umi_cli.device.credentials import Credentials, Scheme1Credentials, Scheme2Credentials
 from umi_cli.errors import InputError, KeyUnusableError, MalformedError
-from umi_cli.security.keys import Key, decode_key, is_encrypted
+from umi_cli.security.keys import decode_key, is_encrypted
+from umi_cli.security.signatures import SigningKey
+from umi_cli.security.sources import SecretSource, SourceKind
+from umi_cli.security.token_uri import SCHEME as TOKEN
+from umi_cli.security.token_uri import TokenUri
 from umi_cli.types import DEFAULT_READER_ID, UmiId
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _KEY_HINT = "a key is a PEM file with mode 0600; make one with: umi key new FILE"
+_PIN_HINT = "say in the PKCS#11 URI where it is: pin-source=file:PATH, env:NAME or fd:3"
 _FILE_HINT = "see what the file holds with: umi decode FILE"
 _ASKING_HINT = "say where it is with --passphrase SOURCE: a file, fd:3 or env:NAME"
 
@@ -105,7 +112,7 @@ def warn_of_time(own: Certificate, app: "App") -> None:
         app.warn(f"the own certificate is out of its time: {error}")
 
 
-def check_own(own: Certificate, signer: PrivateKey, settings: Settings) -> None:
+def check_own(own: Certificate, signer: Signer, settings: Settings) -> None:
     """Check that the own certificate is that of the own key, and for the role to act in.
 
     Raises:
@@ -150,8 +157,10 @@ def _pinner(
     return pin
 
 
-def load_key(settings: Settings, source: str | None = None) -> Key:
+def load_key(settings: Settings, source: str | None = None) -> SigningKey:
     """Read the key at a source, or at `--key`, asking for its passphrase if need be.
+
+    A key in a token stays there, and can be used until the command ends.
 
     Raises:
         InputError: no source is named, it is a secret itself, or the passphrase is missing.
@@ -160,16 +169,41 @@ def load_key(settings: Settings, source: str | None = None) -> Key:
     source = source or settings.key
     if source is None:
         raise InputError("no key is named", hint="add --key SOURCE; make one with: umi key new")
+    if source.startswith(TOKEN):
+        return _open_token(settings, TokenUri.parse(source))
     with next_step(_KEY_HINT):
         pem = parse_source(source).read("key", ask=asker(no_input=settings.no_input))
         passphrase = _passphrase(settings) if is_encrypted(pem) else None
         return decode_key(pem, passphrase)
 
 
-def load_signer(settings: Settings) -> PrivateKey:
+def _open_token(settings: Settings, uri: TokenUri) -> Signer:
+    from umi_cli.tokens import open_signer
+
+    signer = open_signer(uri, lambda: _pin(settings, uri))
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(signer.close)
+    return signer
+
+
+def _pin(settings: Settings, uri: TokenUri) -> str:
+    ask = asker(no_input=settings.no_input)
+    what = "PIN of the token"
+    source = uri.pin or SecretSource(kind=SourceKind.PROMPT)
+    try:
+        return source.read_text(what, ask=ask).decode()
+    except UnicodeDecodeError:  # not chained: it would show a byte of the secret
+        raise KeyUnusableError(f"the {what} is no UTF-8 text", hint=_PIN_HINT) from None
+    except (InputError, KeyUnusableError) as error:
+        error.hint = _PIN_HINT
+        raise
+
+
+def load_signer(settings: Settings) -> Signer:
     """Read the P-256 key at `--key`; raises as `load_key` does."""
     key = load_key(settings)
-    if not isinstance(key, PrivateKey):
+    if isinstance(key, AesKey):
         raise KeyUnusableError(
             "a P-256 key is needed here, and this is an AES-128 key",
             hint="make one with: umi key new FILE",

@@ -166,9 +166,9 @@ def authority(app: "App", intermediates: tuple[str, ...], at: datetime) -> Image
 def finder(app: "App", source: str) -> FindKey:
     """Return who opens packages with the key at a source: a device's own, or a transport key."""
     key = load_key(app.settings, source)
-    if isinstance(key, PrivateKey):
-        return key_finder(recipient=key)
-    return lambda sealing: key_finder(installed={sealing.key_id: key})(sealing)
+    if isinstance(key, AesKey):
+        return lambda sealing: key_finder(installed={sealing.key_id: key})(sealing)
+    return key_finder(recipient=key)
 
 
 def seal_to_device(app: "App", path: str) -> "tuple[UmiId, Sealing, AesKey]":

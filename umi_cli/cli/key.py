@@ -11,7 +11,7 @@ from umi_cli.cli.sources import asker, parse_source
 from umi_cli.errors import InputError, KeyUnusableError
 
 if TYPE_CHECKING:
-    from umi_cli.security.keys import Key
+    from umi_cli.security.signatures import SigningKey
 
 SHORT_PASSPHRASE_BYTES = 12  # a stolen file is guessed at without limit
 
@@ -20,6 +20,11 @@ umi key new meter.pem
 umi key new office.pem --passphrase prompt
 umi key new service.key --type aes128
 umi key show meter.pem
+"""
+SHOW = """\
+umi key show meter.pem
+umi key show --key env:METER_KEY --json
+umi key show "pkcs11:token=umi;object=root?module-path=/usr/lib/softhsm/libsofthsm2.so"
 """
 
 
@@ -56,21 +61,25 @@ def new(app: App, path: str, kind: str) -> None:
     app.emit({"file": path, **record_of(made, encrypted=passphrase is not None)})
 
 
-@key.command(examples="umi key show meter.pem\numi key show --key env:METER_KEY --json")
+@key.command(examples=SHOW)
 @click.argument("source", metavar="[SOURCE]", required=False)
 @pass_app
 def show(app: App, source: str | None) -> None:
     """Show what a key is, and by what others know it.
 
-    SOURCE is a file, -, fd:3, file:PATH or env:NAME; default: --key. The fingerprint is the
-    SHA-256 of the 65 bytes of the public point; by the check value people compare AES keys.
+    SOURCE is a file, -, fd:3, file:PATH, env:NAME or pkcs11:...; default: --key. The fingerprint is
+    the SHA-256 of the 65 bytes of the public point; by the check value people compare AES keys.
+
+    A key in a PKCS#11 token is named by token=, object= or id=, and behind the ? by module-path=,
+    the token's library, and pin-source=, where the PIN is: file:PATH, env:NAME, fd:3 or prompt
+    (default). It works wherever a key file does.
     """
     from umi_cli.cli.credentials import load_key
 
     app.emit(record_of(load_key(app.settings, source)))
 
 
-def record_of(key: "Key", **more: Any) -> dict[str, Any]:
+def record_of(key: "SigningKey", **more: Any) -> dict[str, Any]:
     """Return what may be known of a key, as `--json` prints it."""
     from umi_cli import crypto
     from umi_cli.security.keys import check_value

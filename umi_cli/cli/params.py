@@ -175,7 +175,7 @@ GLOBAL_OPTIONS: tuple[GlobalOption, ...] = (
         help="Security scheme; default: 2 with --key and --cert, else 0",
     ),
     GlobalOption("--role", type=ROLE, metavar="ROLE", help="Role to act in, by name or number"),
-    GlobalOption("--key", metavar="SOURCE", help="Own key: a file, -, fd:3, env:NAME"),
+    GlobalOption("--key", metavar="SOURCE", help="Own key: a file, -, fd:3, env:NAME, pkcs11:..."),
     GlobalOption("--passphrase", metavar="SOURCE", help="Where the key's passphrase is"),
     GlobalOption("--cert", metavar="FILE", help="Own certificate; a chain stands own first"),
     GlobalOption(

@@ -1,6 +1,8 @@
 """Where does a secret come from? One syntax for every key, PIN and passphrase. (cli.md, Secrets)
 
-    PATH   -   fd:3   file:PATH   env:NAME   prompt   pkcs11:…
+    PATH   -   fd:3   file:PATH   env:NAME   prompt
+
+A key may also stay in a token, `pkcs11:…`: see `token_uri`.
 
 A secret itself is never taken from the command line, where other users see it and the shell keeps
 it. What might be one is never repeated in an error.
@@ -68,7 +70,9 @@ class SecretSource:
             return cls(kind=SourceKind.PROMPT)
         prefix, _, rest = text.partition(":")
         if prefix == "pkcs11":
-            raise KeyUnusableError("keys in PKCS#11 tokens come with provisioning")
+            raise KeyUnusableError(
+                "a PKCS#11 token signs, and gives no secret away", hint=_SOURCES_HINT
+            )
         if prefix in ("fd", "file", "env") and rest:
             return cls._parse_explicit(SourceKind(prefix), rest)
         if not text or _LITERAL.fullmatch(text):
