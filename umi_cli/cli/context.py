@@ -181,9 +181,9 @@ class App:
         """Say something that is good to know, on stderr."""
         self.report.note(message)
 
-    def progress(self, label: str, total: int, unit: str = "B") -> "Progress":
-        """Return what to tell the progress of long work to."""
-        return self.report.progress(label, total, unit)
+    def progress(self, label: str, total: int, unit: str = "B", *, done: int = 0) -> "Progress":
+        """Return what to tell the progress of long work to, of which some was done before."""
+        return self.report.progress(label, total, unit, done=done)
 
     def confirm(self, *, loss: str) -> None:
         """Ask before something is lost ("This will {loss}."); `InputError` unless it is a yes."""
