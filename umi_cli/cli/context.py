@@ -66,12 +66,15 @@ class App:
         config = self.given.get("config") or self.environment.get("UMI_CONFIG")
         return host_config(config, self.environment)
 
-    @property
-    def command_line(self) -> str:
-        """Return the command as it was typed, for the user to repeat; no secret stands in it."""
+    def command_line(self, *, without: str = "") -> str:
+        """Return the command as it was typed, for the user to repeat; no secret stands in it.
+
+        Args:
+            without: a flag that is not to be repeated.
+        """
         import shlex
 
-        return shlex.join(("umi", *self._argv))
+        return shlex.join(("umi", *(word for word in self._argv if word != without)))
 
     @property
     def wants_traceback(self) -> bool:
