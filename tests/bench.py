@@ -1,11 +1,12 @@
 """How fast it is, in ratios: machines are noisy, so every figure stands against a plain one.
 
-    python -m tests.bench
+    python -m tests.bench [--full]
 
 Each line names what is measured, the figure, and what the plain one next to it does in the same
 run. Nothing here passes or fails.
 """
 
+import argparse
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import time
 from binascii import crc_hqx
 from collections.abc import Callable
 
-from tests import campaign
+from tests import bench_images, campaign
 from tests.bench_optical import measure_all as bench_optical_lines
 from tests.bench_spi import HZ as SPI_HZ
 from tests.bench_spi import PERIPHERAL_S
@@ -213,6 +214,33 @@ def bench_spi() -> None:
     )
 
 
+def bench_images_sent(*, full: bool) -> None:
+    """Upload an image over an optical line that is simulated, and see what a long one takes."""
+    for scheme in bench_images.SCHEMES:
+        line = bench_images.measure_line(scheme)
+        what = f"256 KiB image, optical at 9600, scheme {scheme}"
+        report(
+            what,
+            f"{line.share:.1%} data",
+            f"the raw 8N1 byte rate ({line.idle:.1%} of the time idle)",
+            line.share,
+        )
+        report(
+            f"the same, {bench_images.LOSS}",
+            f"{line.lossy_share:.1%} data",
+            "the raw 8N1 byte rate",
+            line.lossy_share,
+        )
+    for memory in bench_images.measure_memory(full=full):
+        (short_bytes, short), (long_bytes, long) = memory.bytes_and_peaks
+        report(
+            f"{memory.what}, {long_bytes >> 20} MiB",
+            f"{long / bench_images.MIB:.1f} MiB at most",
+            f"{short_bytes >> 20} MiB: {short / bench_images.MIB:.1f} MiB",
+            memory.ratio,
+        )
+
+
 def bench_start() -> None:
     """Start the command, against importing click."""
     plain = best_s(lambda: _run("-c", "import click"))
@@ -231,12 +259,16 @@ def _run(*arguments: str) -> None:
 
 def main() -> None:
     """Run every benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--full", action="store_true", help="an image of 256 MiB, too")
+    full = parser.parse_args().full
     bench_frames()
     bench_tcp()
     bench_schemes()
     bench_start()
     bench_spi()
     bench_optical()
+    bench_images_sent(full=full)
 
 
 if __name__ == "__main__":

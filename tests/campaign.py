@@ -36,7 +36,7 @@ from umi_cli import crypto
 from umi_cli.certificates.cvc import Certificate
 from umi_cli.certificates.trust import Anchor, Trust
 from umi_cli.device.credentials import Scheme1Credentials, Scheme2Credentials
-from umi_cli.device.driver import HostEnd
+from umi_cli.device.driver import HostEnd, Observer
 from umi_cli.device.meter import Meter
 from umi_cli.device.protection import Protection
 from umi_cli.device.protection1 import Scheme1
@@ -132,17 +132,25 @@ def trust_each_other(memory: Memory) -> None:
     memory.store.values[keys.code] = CREDENTIALS_1.key.raw * 16
 
 
-def session_under(scheme: int, transport: Transport, host: HostEnd | None = None) -> Session:
+def session_under(
+    scheme: int,
+    transport: Transport,
+    host: HostEnd | None = None,
+    observer: Observer | None = None,
+) -> Session:
     """Return a session with a meter that trusts us, under a security scheme.
 
     Args:
         host: our objects, where we are the meter's Host.
+        observer: told every piece of bytes that passes.
     """
     protection: Protection | None = None
     if scheme:
         protection = Scheme2(CREDENTIALS_2) if scheme == 2 else Scheme1(CREDENTIALS_1)
     port = 1 if host else None
-    return Session(transport, own_id=OWN_ID, protection=protection, port=port, host=host)
+    return Session(
+        transport, own_id=OWN_ID, protection=protection, port=port, host=host, observer=observer
+    )
 
 
 @contextmanager

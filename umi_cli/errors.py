@@ -214,11 +214,15 @@ class ImageError(UmiError):
 
     Args:
         reason: the name of the check that failed, such as `wrong-hash`.
+        cause: what the device refused it with, if it was the device.
     """
 
-    def __init__(self, message: str, *, reason: str = "", hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, reason: str = "", hint: str = "", cause: RefusedError | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+        self.cause = cause
 
 
 class ImageInvalidError(ImageError):

@@ -27,7 +27,7 @@ class Desk:
         """Run `umi` in this process; words with a dot that name files are files on the desk."""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run([self._placed(word) for word in args])
+            code = run([self.placed(word) for word in args])
         return Outcome(code, out.getvalue(), err.getvalue())
 
     def do(self, line: str) -> Outcome:
@@ -36,7 +36,8 @@ class Desk:
         assert outcome.exit == 0, outcome.stderr
         return outcome
 
-    def _placed(self, word: str) -> str:
+    def placed(self, word: str) -> str:
+        """Return a word, or where the file is that it names."""
         is_file = word.endswith(FILES)
         return (
             self.file(word)

@@ -50,6 +50,7 @@ FIELD = "ei4-read-manufacturer-id-response"
 IMAGE_LABEL = (
     "--model m --version 1.0.0 --target-min 00237EFE00000000 --target-max 00237EFE0000FFFF"
 )
+UPDATE_LABEL = IMAGE_LABEL.replace("model m --version 1", "model EISGMv0 --version 2")
 FORMS = {"table": ["-vvv"], "json": ["-vvv", "--json"], "events": ["-vvv", "--events"]}
 BLOCK_BYTES = 8  # hexdump shows that much of any 16 bytes in one row, wherever the row ends
 BASE64_CHARACTERS = 12
@@ -272,6 +273,13 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
     desk.do("image sign app.umi --out signed.umi --key office.pem --cert maker.cvc")
     desk.do("image encrypt signed.umi sealed.umi --to meter.cvc --anchor root.cvc")
     desk.do("image encrypt signed.umi other.umi --transport-key other.key --transport-key-id 7")
+    desk.do(f"image build firmware.bin plain.umi {UPDATE_LABEL}")
+    desk.do("image sign plain.umi --out update.umi --key office.pem --cert maker.cvc")
+    desk.do("image sign plain.umi --out mac.umi --scheme 1 --role manufacturer --key service.key")
+    desk.do("image encrypt update.umi update-sealed.umi --to meter.cvc --anchor root.cvc")
+    desk.do(
+        "image encrypt update.umi update-other.umi --transport-key other.key --transport-key-id 7"
+    )
     words = {
         "d": str(path),
         "own": f"{path}/office.pem",
@@ -341,6 +349,7 @@ def umi_in(
         at_work(office, directory)
         monkeypatch.chdir(directory)
         monkeypatch.setenv("XDG_CONFIG_HOME", str(directory / "config"))
+        monkeypatch.setenv("XDG_STATE_HOME", str(directory / "kept"))
         monkeypatch.setenv("TMPDIR", str(directory / "temporary"))
         monkeypatch.setattr(tempfile, "tempdir", None)
         out, err = io.TextIOWrapper(io.BytesIO()), io.TextIOWrapper(io.BytesIO())
@@ -424,6 +433,31 @@ IMAGE_RUNS: Sequence[tuple[str, int]] = (
     ("image verify {d}/signed.umi --scheme 1 --role manufacturer --key {d}/service.key", 40),
     ("image show {own}", 40),
     ("image show {d}/bare.key", 40),
+)
+UPLOAD = f"-p {{fresh}}&transport-keys=7:{{d}}/other.key {MAKER} image upload"
+BY_MAKER = "--signer {d}/maker.cvc"
+UPLOAD_RUNS: Sequence[tuple[str, int]] = (
+    (f"{UPLOAD} {{d}}/update.umi {BY_MAKER}", 0),
+    (f"{UPLOAD} {{d}}/update.umi {BY_MAKER} --dry-run", 2),  # it would have to be told who we are
+    (f"{UPLOAD} {{d}}/update-sealed.umi", 0),
+    (f"{UPLOAD} {{d}}/update-sealed.umi {BY_MAKER} --decrypt-key {{d}}/meter.pem", 0),
+    (f"{UPLOAD} {{d}}/update-sealed.umi {BY_MAKER} --decrypt-key {{own}}", 40),
+    (f"{UPLOAD} {{d}}/update-sealed.umi {BY_MAKER} --decrypt-key {{d}}/other.key", 22),
+    (f"{UPLOAD} {{d}}/update-sealed.umi {BY_MAKER} --decrypt-key {{d}}/bare.key", 22),
+    (f"{UPLOAD} {{d}}/update-other.umi", 0),
+    (f"{UPLOAD} {{d}}/update-other.umi {BY_MAKER} --decrypt-key {{d}}/other.key", 0),
+    (f"{UPLOAD} {{d}}/update-other.umi {BY_MAKER} --decrypt-key {{d}}/service.key", 40),
+    (f"{UPLOAD} {{d}}/update-other.umi {BY_MAKER} --decrypt-key {{d}}/locked.key {WRONGLY}", 22),
+    (f"-p {{fresh}} {MAKER} image upload {{d}}/update-other.umi", 30),
+    (f"{UPLOAD} {{d}}/mac.umi --signer-key {{d}}/service.key", 40),  # the meter has no such key
+    (f"{UPLOAD} {{d}}/mac.umi --signer-key {{d}}/other.key", 40),
+    (f"{UPLOAD} {{d}}/mac.umi --signer-key {{own}}", 22),
+    (f"{UPLOAD} {{d}}/mac.umi --signer-key {{d}}/hex.key", 22),
+    (f"{UPLOAD} {{d}}/update.umi --signer {{own}}", 22),
+    (f"{UPLOAD} {{d}}/update.umi --signer {{d}}/service.key", 22),
+    (f"{UPLOAD} {{own}} {BY_MAKER}", 40),
+    (f"{UPLOAD} {{d}}/other.umi {BY_MAKER} --decrypt-key {{d}}/other.key", 41),
+    (f"-p {{fresh}} {OPEN} image upload {{d}}/update.umi {BY_MAKER}", 40),
 )
 
 DESK_RUNS: Sequence[tuple[str, int]] = (
@@ -516,6 +550,7 @@ LINE_COMMANDS = {
     "write": "write load-limit 7 --verify",
     "write a secret": "write scheme-1-keys[5] {d}/new.key",
     "send": "send {d}/valve.umi",
+    "image upload": "image upload {d}/update-sealed.umi",
 }
 SCHEMES = {"scheme 1": SCHEME_1, "scheme 2": OPEN}
 SHORT = "--timeout 0.05 --retries 1"
@@ -583,7 +618,7 @@ TOKEN_RUNS: Sequence[tuple[str, int]] = (
     ("key show pkcs11:token=umi?module-path=/nonexistent.so&pin-source={d}/hsm/pin", 22),
     ("key show pkcs11:token=umi?module-path={d}/hsm/pin&pin-source={d}/hsm/pin", 22),
 )
-FIXED = [*DESK_RUNS, *IMAGE_RUNS, *SECRET_WRITES]
+FIXED = [*DESK_RUNS, *IMAGE_RUNS, *UPLOAD_RUNS, *SECRET_WRITES]
 
 
 def line_run(command: str, scheme: str, way: str) -> str:
@@ -713,7 +748,8 @@ def test_on_the_line(
     ran = umi_in(tmp_path / form, [*words, *FORMS[form]], (office.desk.path / stdin).read_bytes())
     assert ran.exit != 1, ran.stderr.decode()
     if way == "well":
-        assert ran.exit == (23 if "secret" in command else 0), ran.stderr.decode()
+        refused = {"read a secret": 23, "write a secret": 23, "image upload": 40}
+        assert ran.exit == refused.get(command, 0), ran.stderr.decode()
         assert agreed or scheme == "scheme 1" or command == "send"
     secrets = replace(office.secrets, known=office.secrets.known | agreed)
     assert secrets.search(ran.output, tmp_path / form) == []
@@ -851,6 +887,8 @@ PLACES = (
     "image sign {d}/app.umi --out new.umi --scheme 1 --role manufacturer --key {secret}",
     "image encrypt {d}/signed.umi new.umi --transport-key-id 7 --transport-key {secret}",
     "image verify {d}/sealed.umi --cert {chain} --anchor {root} --decrypt-key {secret}",
+    "-p sim image upload {d}/mac.umi --signer-key {secret}",
+    "-p sim image upload {d}/sealed.umi --signer {chain} --decrypt-key {secret}",
     "sim --tcp 127.0.0.1:0 --meter-key {secret}",
     "sim --tcp 127.0.0.1:0 --meter-role-keys service:{secret}",
     "sim --tcp 127.0.0.1:0 --meter-role-keys {secret}",

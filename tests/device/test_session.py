@@ -490,6 +490,19 @@ def test_a_long_answer_stands_though_its_acknowledgement_is_lost() -> None:
         session.request(READ)
 
 
+def test_an_interrupted_command_leaves_the_line_free() -> None:
+    """Ctrl-C may come at any moment, and the session is still to be ended then."""
+
+    def interrupt(request: Request) -> Reaction:
+        raise KeyboardInterrupt
+
+    device, session = play(interrupt, value(b"x"))
+    with pytest.raises(KeyboardInterrupt):
+        session.request(READ)
+    assert session.request(READ).value == b"x"
+    assert device.script == []
+
+
 def test_errors_are_of_one_tree() -> None:
     device = ScriptedDevice([])
     device.is_hung_up = True

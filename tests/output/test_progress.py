@@ -25,6 +25,26 @@ def test_bar_shows_rate_and_time_left() -> None:
     assert drawn[-1] == "\n"
 
 
+def test_what_was_done_before_does_not_count_for_the_rate() -> None:
+    clock, drawn, said = Clock(), list[str](), list[str]()
+    bar = Bar("upload", 1000, "B", clock=clock, draw=drawn.append, done=500)
+    lines = Lines("upload", 1000, "B", clock=clock, say=said.append, done=500)
+    clock.now_s += 5
+    for progress in (bar, lines):
+        progress.update(509)  # that half is done was said before
+        progress.update(600)
+    assert drawn == ["\rupload [############............]  50% 1.8 B/s, 4:33 left"]
+    assert said == ["upload 60% 20 B/s, 0:20 left"]
+
+
+def test_the_rate_of_work_that_begins_anew() -> None:
+    clock = Clock()
+    gauge = Gauge(1000, clock, done=500)
+    clock.now_s += 10
+    assert gauge.figures(0, "B") == ""
+    assert gauge.figures(100, "B") == "10 B/s, 1:30 left"
+
+
 def test_bar_is_drawn_ten_times_a_second_at_most() -> None:
     clock, drawn = Clock(), list[str]()
     bar = Bar("upload", 1000, "B", clock=clock, draw=drawn.append)

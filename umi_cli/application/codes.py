@@ -130,6 +130,8 @@ _HINTS = {
     ResultCode.UNAVAILABLE: "try again in a while",
     ResultCode.INVALID_LENGTH: "compare the datasheet with the device: --datasheet selects one",
     ResultCode.INVALID_VALUE: "the object takes other values: umi objects shows its type",
+    ResultCode.UNKNOWN_TRANSPORT_KEY_ID: "encrypt it with a key that the device has, or to its "
+    "certificate: umi image encrypt",
     ResultCode.INVALID_SIGNATURE: "the key is not the one the device knows for this role, the "
     "device's clock is outside the command's window, or the command has run already",
     ResultCode.NO_PUBLIC_KEY: "the device has no key pair or certificate of its own yet",

@@ -66,12 +66,15 @@ class App:
         config = self.given.get("config") or self.environment.get("UMI_CONFIG")
         return host_config(config, self.environment)
 
-    @property
-    def command_line(self) -> str:
-        """Return the command as it was typed, for the user to repeat; no secret stands in it."""
+    def command_line(self, *, without: str = "") -> str:
+        """Return the command as it was typed, for the user to repeat; no secret stands in it.
+
+        Args:
+            without: a flag that is not to be repeated.
+        """
         import shlex
 
-        return shlex.join(("umi", *self._argv))
+        return shlex.join(("umi", *(word for word in self._argv if word != without)))
 
     @property
     def wants_traceback(self) -> bool:
@@ -181,9 +184,9 @@ class App:
         """Say something that is good to know, on stderr."""
         self.report.note(message)
 
-    def progress(self, label: str, total: int, unit: str = "B") -> "Progress":
-        """Return what to tell the progress of long work to."""
-        return self.report.progress(label, total, unit)
+    def progress(self, label: str, total: int, unit: str = "B", *, done: int = 0) -> "Progress":
+        """Return what to tell the progress of long work to, of which some was done before."""
+        return self.report.progress(label, total, unit, done=done)
 
     def confirm(self, *, loss: str) -> None:
         """Ask before something is lost ("This will {loss}."); `InputError` unless it is a yes."""

@@ -34,7 +34,8 @@ class Failure:
     def of(cls, error: BaseException) -> Self:
         """Return what an exception means; one that is not foreseen is an internal error."""
         if isinstance(error, UmiError):
-            cause = getattr(error, "cause", error)  # of an array that came in part
+            # Of an array that came in part, or of an image that the device refused.
+            cause = getattr(error, "cause", error)
             result = (cause.number, cause.name) if isinstance(cause, RefusedError) else None
             return cls(
                 code=error.code,

@@ -13,9 +13,17 @@ import click
 from umi_cli.cli import image_view
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
+from umi_cli.cli.naming import naming_the_failure
 from umi_cli.cli.params import BLOCK, SECONDS, TIME
-from umi_cli.errors import InputError, LostError, UploadInterruptedError
-from umi_cli.output.render import Table, View
+from umi_cli.errors import (
+    InputError,
+    LinkError,
+    LostError,
+    NoAnswerError,
+    UploadInterruptedError,
+    WrongTargetError,
+)
+from umi_cli.output.render import Table, View, timestamp
 
 if TYPE_CHECKING:
     from umi_cli.device.image_upload import Running, UploadResult
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from umi_cli.images.verify import ImageAuthority
     from umi_cli.types import UmiId
 
+RESTART = "--restart"
 EXAMPLES = """\
 umi -p opto:/dev/ttyUSB0 image upload signed.umi --signer maker.cvc --anchor root.cvc
 umi -p tcp:192.0.2.7:4059 image upload sealed.umi --signer maker.cvc --wait 60
@@ -56,7 +65,7 @@ class Wishes:
 @click.option("--allow-downgrade", is_flag=True, help="Send a version that is not newer")
 @click.option("--reason", metavar="TEXT", help="Why: kept with the upload")
 @click.option("--block", type=BLOCK, metavar="BYTES", help="Send no more at once; default: learned")
-@click.option("--restart", is_flag=True, help="Begin anew, whatever an earlier run has sent")
+@click.option(RESTART, is_flag=True, help="Begin anew, whatever an earlier run has sent")
 @click.option("--wait", type=SECONDS, metavar="SECONDS", help="Wait until the new version runs")
 @click.option("--activate-at", type=TIME, metavar="TIME", help="Say only then that it is valid")
 @pass_app
@@ -70,7 +79,8 @@ def upload(app: App, path: Path, **options: Any) -> None:
     wishes = Wishes(**options)
     if wishes.allow_downgrade and not wishes.reason:
         raise InputError("a downgrade wants a reason", hint='add --reason "why"')
-    header = _verify(app, path, wishes)
+    with naming_the_failure():
+        header = _verify(app, path, wishes)
     with app.connect() as meter, _opened(path) as file:
         _upload(app, meter, file, path, header, wishes)
 
@@ -119,14 +129,14 @@ def _authority(app: App, wishes: Wishes) -> "ImageAuthority":
     from umi_cli.crypto import AesKey
     from umi_cli.errors import KeyUnusableError
     from umi_cli.images.verify import CertifiedSigner, RoleKey
-    from umi_cli.types import Role
 
     settings = app.settings
     if wishes.signer_key is not None:
         key = load_key(settings, wishes.signer_key)
         if not isinstance(key, AesKey):
             raise KeyUnusableError("a role key is an AES-128 key, and this is a P-256 key")
-        return RoleKey(role=settings.role or Role.SOFTWARE_PROVIDER, key=key)
+        # `--role` is ours on the line; in which one the key's holder signed says the record.
+        return RoleKey(role=None, key=key)
     source = wishes.signer or settings.cert
     trust = Trust(anchors=load_anchors(settings))
     if source is None or not trust.anchors:
@@ -141,30 +151,63 @@ def _authority(app: App, wishes: Wishes) -> "ImageAuthority":
 def _upload(
     app: App, meter: "Meter", file: BinaryIO, path: Path, header: "ImageHeader", wishes: Wishes
 ) -> None:
-    from umi_cli.device.image_upload import UploadResult, look_after, read_running
+    from umi_cli.device.image_upload import Running, UploadResult, look_after, read_running
 
     device = meter.device_id
     before = read_running(meter)
-    file, header = _part_for(app, file, header, device)
+    with naming_the_failure():
+        file, header = _part_for(app, file, header, device)
     result = UploadResult(before=before, after=before)
-    if before.version == header.label.version and not wishes.allow_downgrade:
-        app.note(f"{header.label.version} runs already: there is nothing to do")
-        _tell(app, path, header, result)
-        return
-    _check_device(header, device, before, wishes)
-    if app.settings.dry_run:
+    with naming_the_failure():
+        own = _own_header(file, header, device, before.model)
+        is_due = _is_due(header, own, device, before, wishes)
+    if not is_due:
+        app.note(f"{before.version} runs already: there is nothing to do")
+    elif app.settings.dry_run:
         app.note("nothing was sent: --dry-run")
     else:
-        assert device is not None  # noqa: S101 - `_check_device` has asked for it
+        assert device is not None  # noqa: S101 - `_is_due` has asked for it
         _send(app, meter, file, path, header, wishes, result, device)
-        look_after(meter, result, header.label.version, wait_s=wishes.wait or 0.0)
+        result.after = Running()  # what ran before is not what runs now
+        try:
+            version = (own or header).label.version
+            look_after(meter, result, version, wait_s=wishes.wait or 0.0)
+        finally:  # what is certain is told, whatever comes now
+            _tell(app, path, header, result)
+        return
     _tell(app, path, header, result)
 
 
-def _check_device(
-    header: "ImageHeader", device: "UmiId | None", before: "Running", wishes: Wishes
-) -> None:
-    """Make sure that the package is for this device, and newer than what it runs."""
+def _own_header(
+    file: BinaryIO, header: "ImageHeader", device: "UmiId | None", model: str | None
+) -> "ImageHeader | None":
+    """Return the header of the image for the device itself; None if there is none to be seen."""
+    from umi_cli.images.header import ImageKind
+    from umi_cli.images.parts import find_part
+
+    if header.kind is not ImageKind.PRODUCT:
+        return header
+    if header.sealing is not None or device is None:
+        return None
+    try:
+        return find_part(file, device, model)[1]
+    except WrongTargetError:
+        return None  # all of it is for others, to whom the Host hands it on
+
+
+def _is_due(
+    header: "ImageHeader",
+    own: "ImageHeader | None",
+    device: "UmiId | None",
+    before: "Running",
+    wishes: Wishes,
+) -> bool:
+    """Make sure that the package is for this device; tell whether it is newer than what runs.
+
+    Raises:
+        WrongTargetError: it is for others, or older.
+        InputError: the device does not say who it is.
+    """
     from umi_cli.images.verify import Demands, check_header
 
     if device is None:
@@ -172,9 +215,16 @@ def _check_device(
             "the device does not say who it is: nobody can tell whether the package is for it",
             hint="act in a role that may read umi.0.0.0.0",
         )
-    newer_than = None if wishes.allow_downgrade else before.version
-    demands: Demands = Demands(target=device, model=before.model, newer_than=newer_than)
-    check_header(header, demands)
+    check_header(header, Demands(target=device))
+    if own is None:  # a product has a model and a version of its own
+        return True
+    check_header(own, Demands(model=before.model))
+    if wishes.allow_downgrade:
+        return True
+    if before.version == own.label.version:
+        return False
+    check_header(own, Demands(newer_than=before.version))
+    return True
 
 
 def _send(
@@ -190,7 +240,7 @@ def _send(
     """Send the package, keeping how far it is."""
     from umi_cli.device import upload_journal
     from umi_cli.device.image_upload import first_block_bytes
-    from umi_cli.images.upload import Transfer
+    from umi_cli.images.upload import Transfer, UploadState
 
     length_bytes, sha256 = _measure(file)
     directory = state_directory(app.environment)
@@ -198,9 +248,14 @@ def _send(
     state = None if wishes.restart else journal.load()
     model = header.label.model
     size = first_block_bytes(meter, upload_journal.learned_block_bytes(directory, model))
-    progress = app.progress("upload", length_bytes)
-    if state is not None:
-        app.note(f"going on at byte {min(state.next_number * state.block_bytes, length_bytes)}")
+    size = min(size, wishes.block or size)
+    done_bytes = 0
+    if state is None:  # before the first byte leaves, so that there is room for it
+        _keep(journal, UploadState(block_bytes=size), wishes.reason)
+    else:
+        done_bytes = min(state.next_number * state.block_bytes, length_bytes)
+        app.note(f"going on at byte {done_bytes}")
+    progress = app.progress("upload", length_bytes, done=done_bytes)
     transfer = Transfer(
         file=file,
         length_bytes=length_bytes,
@@ -211,11 +266,12 @@ def _send(
     )
     with _resumable(app, path, journal):
         try:
-            _run(app, meter, transfer, state, min(size, wishes.block or size), wishes, result)
+            _run(app, meter, transfer, state, size, wishes, result)
         finally:
             progress.finish()
     journal.forget()
-    upload_journal.learn_block_bytes(directory, model, result.course.block_bytes)
+    if result.course.block_bytes < (state.block_bytes if state else size):
+        upload_journal.learn_block_bytes(directory, model, result.course.block_bytes)
     if state is not None and result.course.starts:
         app.note("the device had forgotten the transfer: it was begun anew")
 
@@ -244,15 +300,17 @@ def _run(
 @contextmanager
 def _resumable(app: App, path: Path, journal: "UploadJournal") -> Iterator[None]:
     """Tell how to go on, should the transfer be interrupted; forget it, should it be refused."""
-    from umi_cli.errors import ImageError, RefusedError
+    from umi_cli.errors import ImageError, PacketTooLargeError, RefusedError
 
     try:
         yield
-    except (LostError, KeyboardInterrupt) as error:
+    except PacketTooLargeError:
+        raise
+    except (LostError, LinkError, NoAnswerError, KeyboardInterrupt) as error:
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         raise UploadInterruptedError(
             f"the upload of {path} has stopped: {why}",
-            hint=f"go on with the same command: {app.command_line}",
+            hint=f"go on with: {app.command_line(without=RESTART)}",
         ) from error
     except (ImageError, RefusedError):
         journal.forget()
@@ -274,7 +332,7 @@ def _wait_until(app: App, meter: "Meter", moment: datetime | None) -> None:
     if moment is None:
         return
     clock = meter.transport.clock
-    app.note(f"the device has everything; it is told that it is valid at {moment.isoformat()}")
+    app.note(f"the device has everything; it is told that it is valid at {timestamp(moment)}")
     while (left_s := moment.timestamp() - clock.utc()) > 0:
         meter.session.listen(min(left_s, 5.0))
 

@@ -105,13 +105,14 @@ class Report:
         if self.is_for_people:
             streams.say(message)
 
-    def progress(self, label: str, total: int, unit: str) -> "Progress":
+    def progress(self, label: str, total: int, unit: str, *, done: int = 0) -> "Progress":
         """Return what to tell the progress of long work to.
 
         Args:
             label: what is done, such as `upload`.
             total: how many units there are to do.
             unit: what is counted, such as `B`.
+            done: how many were done before.
         """
         from umi_cli.output.progress import Bar, Lines, Silence
 
@@ -120,8 +121,8 @@ class Report:
         if self.form == "json" or sys.stderr is None:
             return Silence()
         if streams.is_terminal(sys.stderr):
-            return Bar(label, total, unit, clock=self._clock, draw=streams.draw)
-        return Lines(label, total, unit, clock=self._clock, say=streams.say)
+            return Bar(label, total, unit, clock=self._clock, draw=streams.draw, done=done)
+        return Lines(label, total, unit, clock=self._clock, say=streams.say, done=done)
 
     def finish(self, failure: Failure | None) -> None:
         """End the run: print the document, or say on stderr what went wrong."""

@@ -30,6 +30,10 @@ POLL_S = 2.0  # between looks at a device that activates later
 LAST_EVENTS = 8
 UPGRADE_EVENT = 2
 _COMPLETED = 1
+_BAD_IMAGE_HINT = (
+    "it may not know the certificate of who signed it, which umi auth in his name hands over; "
+    "or take no older version from this role"
+)
 _OF_IMAGE = {
     ResultCode.WRONG_IMAGE_TARGET: ImageFailure.WRONG_TARGET,
     ResultCode.BAD_IMAGE: ImageFailure.BAD_SIGNATURE,
@@ -140,7 +144,11 @@ def _requester(meter: Meter) -> Callable[[Command[Any]], object]:
 def _told(error: RefusedError) -> UmiError:
     """Return what a refused image is told as: the device's reason, under an image's exit code."""
     failure = _OF_IMAGE.get(ResultCode(error.number)) if _is_known(error.number) else None
-    return error if failure is None else refusal(failure, str(error))
+    if failure is None:
+        return error
+    # It names no reason; we cannot check whom it knows, and whom it lets go back.
+    hint = _BAD_IMAGE_HINT if failure is ImageFailure.BAD_SIGNATURE else ""
+    return refusal(failure, str(error), hint=hint, cause=error)
 
 
 def _is_known(number: int) -> bool:

@@ -6,6 +6,7 @@ them, how much each model takes at once.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class UploadJournal:
         self._length_bytes = length_bytes
 
     def load(self) -> UploadState | None:
-        """Return how far the upload came; None if there is none, or its file is no use."""
+        """Return how far the upload came; None if nowhere, or if its file is no use."""
         try:
             record = json.loads(self._path.read_text(encoding="utf-8"))
             is_ours = record == record | self._identity()
@@ -46,10 +47,16 @@ class UploadJournal:
         except _WRONG:
             return None
         is_sane = MIN_BLOCK_BYTES <= state.block_bytes <= MAX_BLOCK_BYTES
-        return state if is_ours and is_sane and state.next_number >= 0 else None
+        return state if is_ours and is_sane and state.next_number > 0 else None
 
     def keep(self, state: UploadState, reason: str | None = None) -> None:
-        """Keep how far the upload is; `OSError` if the disk does not take it."""
+        """Keep how far the upload is; `OSError` if the disk does not take it.
+
+        A device has one transfer at a time: what was kept of others ends where this one begins.
+        """
+        if not state.next_number:
+            for path in self._path.parent.glob(f"{self._device}-*.json"):
+                path.unlink(missing_ok=True)
         record = {
             **self._identity(),
             "block_bytes": state.block_bytes,
@@ -59,8 +66,9 @@ class UploadJournal:
         _write(self._path, record)
 
     def forget(self) -> None:
-        """Forget an upload that has ended."""
-        self._path.unlink(missing_ok=True)
+        """Forget an upload that has ended; if that fails, the device tells that it has ended."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -79,8 +87,8 @@ def learned_block_bytes(directory: Path, model: str) -> int | None:
 
 
 def learn_block_bytes(directory: Path, model: str, size: int) -> None:
-    """Remember how much a model takes at once; `OSError` if the disk does not take it."""
-    if learned_block_bytes(directory, model) != size:
+    """Remember how much a model takes at once; if that fails, it is learned again."""
+    with suppress(OSError):
         _write(directory / _BLOCKS, {**_blocks(directory), model: size})
 
 

@@ -4,7 +4,13 @@ import contextlib
 from collections.abc import Iterator
 from enum import Enum
 
-from umi_cli.errors import ImageError, ImageInvalidError, MalformedError, WrongTargetError
+from umi_cli.errors import (
+    ImageError,
+    ImageInvalidError,
+    MalformedError,
+    RefusedError,
+    WrongTargetError,
+)
 
 
 class ImageFailure(Enum):
@@ -41,10 +47,12 @@ class LengthError(MalformedError):
     """There are fewer bytes than were announced, or more."""
 
 
-def refusal(failure: ImageFailure, message: str, *, hint: str = "") -> ImageError:
-    """Return the error that refuses a package for a reason."""
+def refusal(
+    failure: ImageFailure, message: str, *, hint: str = "", cause: RefusedError | None = None
+) -> ImageError:
+    """Return the error that refuses a package for a reason, or for what the device said."""
     kind = WrongTargetError if failure in _OF_THE_TARGET else ImageInvalidError
-    return kind(message, reason=failure.value, hint=hint)
+    return kind(message, reason=failure.value, hint=hint, cause=cause)
 
 
 @contextlib.contextmanager

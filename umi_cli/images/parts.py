@@ -49,8 +49,13 @@ class Section(io.RawIOBase):
         return data
 
 
-def find_part(file: BinaryIO, device: UmiId) -> tuple[BinaryIO, ImageHeader]:
+def find_part(
+    file: BinaryIO, device: UmiId, model: str | None = None
+) -> tuple[BinaryIO, ImageHeader]:
     """Return the first device package of a product that is for a device, and its header.
+
+    Args:
+        model: the device's; None for any.
 
     Raises:
         ImageInvalidError: the file is no product.
@@ -65,7 +70,8 @@ def find_part(file: BinaryIO, device: UmiId) -> tuple[BinaryIO, ImageHeader]:
     at = contents.header.length_bytes
     for part in contents.parts:
         at += PART_HEAD_BYTES
-        if device in part.header.label.targets:
+        label = part.header.label
+        if device in label.targets and model in (None, label.model):
             return Section(file, at, part.length_bytes), part.header  # type: ignore[return-value]
         at += part.length_bytes
     raise refusal(ImageFailure.WRONG_TARGET, f"no part of the product is for {device}")

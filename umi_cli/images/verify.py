@@ -57,7 +57,8 @@ class CertifiedSigner:
 class RoleKey:
     """Who is to have signed under scheme 1: whoever has the role's key."""
 
-    role: Role
+    role: Role | None
+    """The role in which he is to have signed; None for any that signs images."""
     key: AesKey
 
 

@@ -16,9 +16,20 @@ from umi_cli.link.events import (
     ResponseReceived,
 )
 from umi_cli.link.fragment import Assembler, Fragment, FragmentError, FragmentType, split
-from umi_cli.link.frame import MAX_FRAME_BYTES, MAX_SEQUENCE, Frame, FrameType
+from umi_cli.link.frame import (
+    CRC_BYTES,
+    HEADER_BYTES,
+    MAX_FRAME_BYTES,
+    MAX_SEQUENCE,
+    Frame,
+    FrameType,
+)
+from umi_cli.link.patience import Patience
 from umi_cli.link.states import Exchange, Signal, State, signal_of
 
+ACKNOWLEDGEMENT_BYTES = (
+    HEADER_BYTES + len(Fragment(fragment_type=FragmentType.ACK).encode()) + CRC_BYTES
+)
 _ANSWERS = (
     FrameType.SIMPLE_RESPONSE,
     FrameType.FRAGMENT_RESPONSE,
@@ -62,6 +73,9 @@ class Commander:
         self._destination = 0
         self._queue: list[bytes] = []
         self._outstanding = b""
+        self._patience = Patience(settings)
+        self._is_prompt = False
+        self._sent_s = self._saved_s = 0.0
         self._attempts_left = 0
         self.deadline: float | None = None
 
@@ -139,6 +153,7 @@ class Commander:
             return [] if is_stray else [self._on_fault(frame, fragment)]
         if signal is Signal.TAKEN:
             self._exchange.step(signal)
+            self._learn(frame, now)
             self._send_command(now)
             return []
         if fragment is not None:
@@ -172,9 +187,8 @@ class Commander:
 
         It ran if its response had begun; it may have run if only a repeat of it was refused.
         """
-        is_repeated = self._attempts_left < self._settings.attempts - 1
         has_begun = self._exchange.state is State.MORE_DUE
-        return not self._queue and (has_begun or is_repeated)
+        return not self._queue and (has_begun or not self._is_first_try)
 
     def _on_response_fragment(
         self, signal: Signal, frame: Frame, fragment: Fragment, now: float
@@ -182,13 +196,14 @@ class Commander:
         starts = signal is Signal.FIRST
         if frame.sequence != self._due_sequences()[0 if starts else -1]:
             return []  # a repeat of a fragment that was taken
+        self._learn(frame, now)
         packet = self._assembler.take(fragment)
         self._exchange.step(signal)
         self._sequence = frame.sequence
         taken = FragmentType.NEXT if packet is None else FragmentType.ACK
         self._exchange.step(Signal.TAKEN)
         self._outstanding = self._reply(FrameType.FRAGMENT_RESPONSE, frame, taken)
-        self._arm(now)
+        self._arm(now, is_prompt=True)
         return [] if packet is None else [self._done(packet, frame)]
 
     def _done(self, packet: bytes, frame: Frame) -> Event:
@@ -202,6 +217,8 @@ class Commander:
         if self._attempts_left == 0:
             return [self._fail(f"no answer after {self._settings.attempts} attempts")]
         self._outbox.append(self._outstanding)
+        if self._is_prompt and self._is_first_try:
+            self._patience.miss()
         self._count_attempt(now)
         return []
 
@@ -249,7 +266,7 @@ class Commander:
             payload=payload,
         ).encode()
         self._outbox.append(self._outstanding)
-        self._arm(now)
+        self._arm(now, is_prompt=kind is FrameType.FRAGMENT and bool(self._queue))
 
     def _reply(
         self, kind: FrameType, frame: Frame, fragment_type: FragmentType, data: int = 0
@@ -264,11 +281,34 @@ class Commander:
         self._outbox.append(reply)
         return reply
 
-    def _arm(self, now: float) -> None:
+    def _arm(self, now: float, *, is_prompt: bool = False) -> None:
+        """Expect an answer; a prompt one, if the peer's link layer gives it by itself."""
         self._attempts_left = self._settings.attempts
+        self._is_prompt, self._sent_s = is_prompt, now
         self._count_attempt(now)
 
     def _count_attempt(self, now: float) -> None:
         self._attempts_left -= 1
-        on_the_wire_s = self._settings.byte_time_s * (len(self._outstanding) + MAX_FRAME_BYTES)
-        self.deadline = now + self._settings.timeout_s + on_the_wire_s
+        timeout_s = self._settings.timeout_s
+        if self._is_first_try:
+            self._saved_s = timeout_s - self._patience.timeout_s if self._is_prompt else 0.0
+            timeout_s -= self._saved_s
+        if not self._attempts_left:  # in all it is waited as long as for any other answer
+            timeout_s += self._saved_s
+        # What acknowledges a fragment of ours is short; any other answer may be long.
+        is_long = self._exchange.state is State.MORE_DUE or not self._is_prompt
+        answer_bytes = MAX_FRAME_BYTES if is_long else ACKNOWLEDGEMENT_BYTES
+        self.deadline = now + timeout_s + self._on_the_wire_s(answer_bytes)
+
+    @property
+    def _is_first_try(self) -> bool:
+        return self._attempts_left == self._settings.attempts - 1
+
+    def _on_the_wire_s(self, answer_bytes: int) -> float:
+        return self._settings.byte_time_s * (len(self._outstanding) + answer_bytes)
+
+    def _learn(self, frame: Frame, now: float) -> None:
+        """Learn from an answer how prompt the peer's link layer is."""
+        if self._is_prompt and self._is_first_try:
+            answer_bytes = HEADER_BYTES + len(frame.payload) + CRC_BYTES
+            self._patience.learn(now - self._sent_s - self._on_the_wire_s(answer_bytes))

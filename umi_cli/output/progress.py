@@ -35,8 +35,9 @@ class Silence:
 class Gauge:
     """How fast the work goes, and how long it still takes."""
 
-    def __init__(self, total: int, clock: Callable[[], float]) -> None:
+    def __init__(self, total: int, clock: Callable[[], float], done: int = 0) -> None:
         self.total = total
+        self._first = done
         self._clock = clock
         self._start = clock()
 
@@ -51,9 +52,11 @@ class Gauge:
     def figures(self, done: int, unit: str) -> str:
         """Return the rate and the time left, such as `120 B/s, 0:41 left`."""
         elapsed_s = self.elapsed_s()
-        if done <= 0 or elapsed_s <= 0:
+        self._first = min(self._first, done)  # it may begin anew
+        gained = done - self._first
+        if gained <= 0 or elapsed_s <= 0:
             return ""
-        rate = done / elapsed_s
+        rate = gained / elapsed_s
         left_s = max(0, self.total - done) / rate
         return f"{rate:.{0 if rate >= 10 else 1}f} {unit}/s, {_clock_text(left_s)} left"
 
@@ -75,9 +78,10 @@ class Bar:
         *,
         clock: Callable[[], float],
         draw: Callable[[str], None],
+        done: int = 0,
     ) -> None:
         self._label, self._unit = label, unit
-        self._gauge = Gauge(total, clock)
+        self._gauge = Gauge(total, clock, done)
         self._draw = draw
         self._drawn_s = -REDRAW_S
         self._width = 0
@@ -111,11 +115,13 @@ class Lines:
         *,
         clock: Callable[[], float],
         say: Callable[[str], None],
+        done: int = 0,
     ) -> None:
         self._label, self._unit = label, unit
-        self._gauge = Gauge(total, clock)
+        self._gauge = Gauge(total, clock, done)
         self._say = say
-        self._said_percent = 0
+        percent = self._gauge.percent(done)
+        self._said_percent = percent - percent % LINE_EVERY_PERCENT
         self._said_s = 0.0
 
     def update(self, done: int) -> None:
