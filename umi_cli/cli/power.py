@@ -1,6 +1,6 @@
 """`umi ports power`: switch the ports of a Host on and off, and see what is on them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +52,10 @@ def on(app: App, numbers: tuple[int, ...], seconds: float | None) -> None:
             transport = stack.enter_context(_switched_on(port))
             rows.append(_record(port, "off: empty" if transport is None else "on"))
             clocks += [transport.clock] if transport else []
-        app.note("the ports are on; Ctrl-C switches them off" if clocks else "no port is on")
         if clocks:
-            _hold(clocks[0], seconds)
+            _hold(app, clocks[0], seconds)
+        else:
+            app.note("no port is on")
     _emit(app, rows)
 
 
@@ -80,9 +81,8 @@ def cycle(app: App, numbers: tuple[int, ...]) -> None:
     rows = []
     for port in _chosen(app, numbers):
         with _switched_on(port) as transport:
-            if transport is not None:
-                transport.restart()
-            rows.append(_record(port, "empty" if transport is None else "present"))
+            is_there = transport is not None and transport.restart()
+            rows.append(_record(port, "present" if is_there else "empty"))
     _emit(app, rows)
 
 
@@ -96,14 +96,17 @@ def scan(app: App, numbers: tuple[int, ...]) -> None:
     rows = []
     for port in _chosen(app, numbers):
         try:
-            with connect(port.address.text, datasheet=app.settings.datasheet) as meter:
-                device = meter.device_id
-            rows.append(_record(port, "present", None if device is None else str(device)))
-        except NoAnswerError:
+            opened = connect(port.address.text, datasheet=app.settings.datasheet)
+        except NoAnswerError:  # any other error means that there is no such port to look at
             rows.append(_record(port, "empty"))
-        except UmiError as error:
-            app.warn(f"port {port.number}: {error}")
-            rows.append(_record(port, "present, and does not speak"))
+            continue
+        with opened as meter:
+            try:
+                device = meter.device_id
+                rows.append(_record(port, "present", None if device is None else str(device)))
+            except UmiError as error:
+                app.warn(f"port {port.number}: {error}")
+                rows.append(_record(port, "present, and does not speak"))
     _emit(app, rows)
 
 
@@ -113,15 +116,16 @@ def _chosen(app: App, numbers: Sequence[int]) -> list["PortConfig"]:
 
     named = app.settings.port
     if named and named.startswith("spi:"):
-        return [parse_attachment(f"1={named}")]
-    ports = app.host_config.ports
+        ports: Mapping[int, PortConfig] = {1: parse_attachment(f"1={named}")}
+    else:
+        ports = app.host_config.ports
     unknown = sorted(set(numbers) - set(ports))
     if unknown or not ports:
         raise InputError(
             f"there is no port {unknown[0]}" if unknown else "no port of a Host is described",
             hint="describe it as [host.port.N] in config.toml, or name it: -p spi:0.0?int=…",
         )
-    return [ports[number] for number in numbers or sorted(ports)]
+    return [ports[number] for number in dict.fromkeys(numbers) or sorted(ports)]
 
 
 @contextmanager
@@ -144,9 +148,10 @@ def _clock() -> "Clock":
     return WaitingClock()
 
 
-def _hold(clock: "Clock", seconds: float | None) -> None:
+def _hold(app: App, clock: "Clock", seconds: float | None) -> None:
     end = None if seconds is None else clock.monotonic() + seconds
     with suppress(KeyboardInterrupt):
+        app.note("the ports are on; Ctrl-C switches them off")
         while end is None or clock.monotonic() < end:
             clock.sleep(0.2 if end is None else min(0.2, max(0.0, end - clock.monotonic())))
 
