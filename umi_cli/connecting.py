@@ -76,13 +76,7 @@ def connect(
     if timeout_s is not None:
         _check_wait_s(timeout_s)
     catalogue = Catalogue.load(datasheet)
-    host: HostEnd | None = None
-    port = parsed.port
-    if parsed.kind == "spi":  # we are the Host, and the device is a Peripheral
-        transport, host = _open_spi(parsed, on_event)
-        port = parsed.port or FIRST_PORT
-    else:
-        transport = open_transport(parsed, catalogue.datasheet.optical, observer)
+    transport, host, port = _open_ends(parsed, catalogue, observer, on_event)
     session = Session(
         transport,
         own_id=umi_id,
@@ -97,6 +91,19 @@ def connect(
     if credentials is not None and port and parsed.kind != "spi":
         session.introduce_to_host(_protection(credentials), transport)
     return Meter(transport, session, catalogue)
+
+
+def _open_ends(
+    address: Address,
+    catalogue: Catalogue,
+    observer: Observer | None,
+    on_event: Receiver | None,
+) -> tuple[Transport, HostEnd | None, int | None]:
+    """Open the port; return our Host's side of it where we are one, and the link address."""
+    if address.kind == "spi":  # we are the Host, and the device is a Peripheral
+        return *_open_spi(address, on_event), address.port or FIRST_PORT
+    optical = catalogue.datasheet.optical
+    return open_transport(address, optical, observer), None, address.port
 
 
 def _protection(credentials: "Credentials | None") -> Protection:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import campaign
+from tests.bench_optical import DATASHEET
 from tests.cli.conftest import run_umi
 from tests.rig import build
 from tests.rig.peripheral import Peripherals, Wiring, check_wires, rig_of
@@ -112,22 +113,6 @@ def test_the_power_goes_off_whatever_ends_the_program(
 
 
 SECOND = Wiring(number=2, device=1)
-DATASHEET = """\
-schema = "umi-datasheet/1"
-name = "large"
-title = "64 KiB in one array"
-extends = "ei4"
-banks = ["umi.9.1"]
-
-[[object]]
-code = "umi.9.1.0.1"
-name = "large"
-title = "A large array"
-kind = "array"
-type = "u64"
-max_elements = 8192
-read = ["all"]
-"""
 
 
 def test_64_kib_in_one_array(tmp_path: Path) -> None:

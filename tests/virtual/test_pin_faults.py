@@ -42,7 +42,7 @@ def test_each_kind_has_its_probability(kind: str) -> None:
 
 def test_several_kinds_and_all_of_them() -> None:
     assert PinFaultRates.parse("") == PinFaultRates()
-    assert PinFaultRates.parse(" low:0.5, miso:1,") == PinFaultRates(low=0.5, miso=1.0)
+    assert PinFaultRates.parse(" low:0.5, miso:1") == PinFaultRates(low=0.5, miso=1.0)
     assert PinFaultRates.parse("all:0.1") == PinFaultRates(**dict.fromkeys(KINDS, 0.1))
     but_one = PinFaultRates.parse("all:0.1,reset:0")
     assert (but_one.reset, but_one.mode) == (0.0, 0.1)

@@ -7,7 +7,7 @@ direction; several may strike one chunk.
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 
@@ -67,22 +67,37 @@ class FaultRates:
             InputError: a kind is unknown, or a probability is none.
         """
         names = [field.name for field in fields(cls)]
-        all_names = [name for name in names if name != "ber"]  # whose number is per bit
-        rates: dict[str, float] = {}
-        for item in text.split(","):
-            name, _, number = item.strip().partition(":")
-            try:
-                rate = float(number)
-                cls(drop=rate)
-            except ValueError:
-                rate = -1
-            if rate < 0 or name not in (*names, "all"):
-                raise InputError(
-                    f"{item!r} is no fault",
-                    hint=f"write KIND:PROBABILITY between commas, of {', '.join(names)} or all",
-                )
-            rates |= dict.fromkeys(all_names, rate) if name == "all" else {name: rate}
-        return cls(**rates)
+        of_all = [name for name in names if name != "ber"]  # whose number is per bit
+        return cls(**parse_rates(text, names, of_all, "fault"))
+
+
+def parse_rates(
+    text: str, names: Sequence[str], of_all: Sequence[str], what: str
+) -> dict[str, float]:
+    """Return the probabilities in `KIND:PROBABILITY,…`.
+
+    Args:
+        names: the kinds.
+        of_all: those that `all` stands for.
+        what: what a kind is, for the error.
+
+    Raises:
+        InputError: a kind is unknown, or a probability is none.
+    """
+    rates: dict[str, float] = {}
+    for item in text.split(","):
+        name, _, number = item.strip().partition(":")
+        try:
+            rate = float(number)
+        except ValueError:
+            rate = -1.0
+        if not 0 <= rate <= 1 or name not in (*names, "all"):
+            raise InputError(
+                f"{item!r:.60} is no {what}",
+                hint=f"write KIND:PROBABILITY between commas, of {', '.join(names)} or all",
+            )
+        rates |= dict.fromkeys(of_all, rate) if name == "all" else {name: rate}
+    return rates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

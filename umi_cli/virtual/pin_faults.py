@@ -4,12 +4,11 @@ import random
 from collections import Counter
 from dataclasses import dataclass, fields
 
-from umi_cli.errors import InputError
+from umi_cli.virtual.faults import parse_rates
 
 STUCK_S = (0.05, 3.0)  # up to longer than a Host waits
 LATE_S = (0.0, 0.3)  # a Host gives a peripheral 100 ms to wake
 GLITCH_S = 0.0002
-_KINDS_HINT = "write KIND:PROBABILITY between commas, of {} or all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,19 +40,7 @@ class PinFaultRates:
             InputError: a kind is unknown, or a probability is none.
         """
         names = [each.name for each in fields(cls)]
-        rates: dict[str, float] = {}
-        for item in filter(None, text.split(",")):
-            name, _, number = item.strip().partition(":")
-            try:
-                rate = float(number)
-            except ValueError:
-                rate = -1.0
-            if not 0 <= rate <= 1 or name not in (*names, "all"):
-                raise InputError(
-                    f"{item!r:.60} is no fault of a pin", hint=_KINDS_HINT.format(", ".join(names))
-                )
-            rates |= dict.fromkeys(names, rate) if name == "all" else {name: rate}
-        return cls(**rates)
+        return cls(**parse_rates(text, names, names, "fault of a pin") if text else {})
 
 
 class PinFaults:
