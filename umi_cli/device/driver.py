@@ -127,6 +127,8 @@ class LinkDriver:
         except LostError as error:
             ended = self.link.abort(str(error))
             raise InDoubtError(error, may_have_run=ended is None or ended.may_have_run) from error
+        finally:
+            self.link.abort("Ctrl-C")  # nothing is open otherwise; whoever says goodbye begins anew
 
     def _failure(self, event: Event, command: Command[Any]) -> Exception:
         if isinstance(event, LinkErrorReceived):
