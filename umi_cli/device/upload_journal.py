@@ -16,7 +16,7 @@ from umi_cli.types import UmiId
 SCHEMA = "umi-upload/1"
 _BLOCKS = "blocks.json"
 _DIRECTORY_MODE = 0o700
-_WRONG = (ValueError, KeyError, TypeError, OSError)
+_WRONG = (ValueError, KeyError, TypeError, OSError, OverflowError, RecursionError)
 
 
 class UploadJournal:
