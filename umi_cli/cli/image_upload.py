@@ -211,7 +211,8 @@ def _send(
     )
     with _resumable(app, path, journal):
         try:
-            _run(app, meter, transfer, state, min(size, wishes.block or size), wishes, result)
+            size = min(size, wishes.block or size)
+            _run(app, meter, transfer, header.label.version, state, size, wishes, result)
         finally:
             progress.finish()
     journal.forget()
@@ -224,6 +225,7 @@ def _run(
     app: App,
     meter: "Meter",
     transfer: "Transfer",
+    version: "Version",
     state: "UploadState | None",
     block_bytes: int,
     wishes: Wishes,
@@ -234,10 +236,12 @@ def _run(
     upload(
         meter,
         transfer,
+        version=version,
         block_bytes=block_bytes,
         state=state,
         result=result,
         before_end=lambda: _wait_until(app, meter, wishes.activate_at),
+        wait_s=wishes.wait or 0.0,
     )
 
 
