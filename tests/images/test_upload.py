@@ -276,6 +276,16 @@ def test_a_device_that_takes_no_block_at_all() -> None:
     assert lengths_of_first_blocks(device) == [100, 50, 25, 16]
 
 
+@pytest.mark.parametrize("effect", [refuses(ResultCode.TOO_LONG), cannot_join])
+def test_a_block_that_is_too_long_for_the_line_of_today_begins_anew(
+    effect: Callable[[Device, Command[Any]], Payload],
+) -> None:
+    """An earlier run had another line to the device, and is gone on with over this one."""
+    device = begun(0, script={0: effect})
+    uploaded(device, state=after(1))
+    assert device.commands[1:] == [START, *blocks(50), END]
+
+
 # Going on
 
 
@@ -322,6 +332,13 @@ def test_a_state_that_is_ahead_of_the_device_begins_anew(has: int, takes_repeats
         device = begun(*range(has), takes_repeats=takes_repeats)
         desk = uploaded(device, state=after(number))
         assert desk.upload.course.starts == 1
+
+
+def test_blocks_of_another_length_begin_anew() -> None:
+    """Another program is sending something else; it loses, and the package arrives whole."""
+    device = Device(taken=[b"another image"])
+    uploaded(device, state=after(1))
+    assert device.commands == [blocks()[1], START, *blocks(), END]
 
 
 def test_a_device_that_forgets_again_and_again_is_given_up() -> None:
@@ -436,6 +453,9 @@ def test_an_image_that_is_refused(code: ResultCode, number: int | None) -> None:
 CHANGED = {
     "other bytes in the end": PACKAGE[:-1] + b"?",
     "other bytes at the start": b"?" + PACKAGE[1:],
+    "shorter by a byte": PACKAGE[:-1],
+    "shorter by a block": PACKAGE[:100],
+    "empty": b"",
 }
 
 
@@ -449,6 +469,7 @@ def test_a_file_that_was_changed_is_aborted(name: str, number: int | None) -> No
     assert (caught.value.reason, caught.value.exit_code) == ("wrong-hash", 40)
     assert device.commands[-1] == ABORT
     assert END not in device.commands
+    assert all(len(each.data) for each in device.commands if isinstance(each, ImageData))
 
 
 @pytest.mark.parametrize("effect", [lost_on_the_way, refuses(ResultCode.ACCESS_DENIED)])
@@ -459,6 +480,12 @@ def test_an_abort_that_is_lost_or_refused_changes_nothing_of_that(
     with pytest.raises(ImageInvalidError) as caught:
         Desk(device, content=CHANGED["other bytes in the end"]).run()
     assert isinstance(caught.value.__cause__, UmiError)
+
+
+def test_what_was_added_to_a_file_is_not_sent() -> None:
+    device = Device()
+    uploaded(device, content=PACKAGE + b"and more")
+    assert device.commands == [START, *blocks(), END]
 
 
 # Everything at once

@@ -8,7 +8,7 @@ have been taken that the state does not know of, and never the other way round.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from umi_cli.application.codes import ResultCode
 from umi_cli.application.commands import ImageData, ImageEnd, ImageStart
@@ -181,8 +181,11 @@ class Upload:
         assert state is not None  # noqa: S101 - `send` has started
         digest = Sha256()
         self._hash_up_to(digest, state.next_number * state.block_bytes)
-        while state.next_number * state.block_bytes < self._transfer.length_bytes:
-            data = self._transfer.file.read(state.block_bytes)
+        while (at := state.next_number * state.block_bytes) < self._transfer.length_bytes:
+            wanted = min(state.block_bytes, self._transfer.length_bytes - at)
+            data = self._transfer.file.read(wanted)
+            if len(data) < wanted:
+                self._abort()
             try:
                 is_acknowledged = self._send_block(state.next_number, data)
             except _TooLongError:
@@ -205,10 +208,12 @@ class Upload:
             left -= len(piece)
 
     def _halve(self, state: UploadState) -> UploadState:
-        """Begin with blocks half as long; nothing of the first one was taken."""
+        """Begin with blocks half as long."""
         if state.block_bytes <= MIN_BLOCK_BYTES:
             raise PacketTooLargeError(f"the device takes no block of {MIN_BLOCK_BYTES} bytes")
         self._block_bytes = max(MIN_BLOCK_BYTES, state.block_bytes // 2)
+        if state.next_number:  # of an earlier run, which had another line to the device
+            raise _ForgottenError
         self._transfer.file.seek(0)
         self._state = smaller = UploadState(block_bytes=self._block_bytes)
         self._transfer.keep(smaller)
@@ -219,8 +224,6 @@ class Upload:
         try:
             self._retried(ImageData(number=number, data=data))
         except PacketTooLargeError as error:
-            if number:
-                raise
             raise _TooLongError from error
         except RefusedError as error:
             self._on_refusal(error, number)
@@ -230,9 +233,10 @@ class Upload:
 
     def _on_refusal(self, error: RefusedError, number: int) -> None:
         """Find out what a refused block means."""
-        if error.number in _TOO_LONG and number == 0:
+        if error.number == ResultCode.TOO_LONG or (error.number in _TOO_LONG and number == 0):
             raise _TooLongError from error
-        if error.number in _FORGOTTEN:
+        is_of_another = error.number in _TOO_LONG and self._is_assumed
+        if error.number in _FORGOTTEN or is_of_another:
             raise _ForgottenError from error
         if error.number in _OUT_OF_STEP and self._is_in_doubt:
             # It may have taken the block before the break: then it waits for the next one.
@@ -257,7 +261,7 @@ class Upload:
             else:
                 return
 
-    def _abort(self) -> None:
+    def _abort(self) -> NoReturn:
         """Have the device forget a file that was changed under our hands."""
         try:
             self._transfer.request(ImageEnd(is_valid=0))
