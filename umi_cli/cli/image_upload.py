@@ -149,6 +149,7 @@ def _upload(
     result = UploadResult(before=before, after=before)
     if before.version == header.label.version and not wishes.allow_downgrade:
         app.note(f"{header.label.version} runs already: there is nothing to do")
+        _forget(app, file, device)
         _tell(app, path, header, result)
         return
     _check_device(header, device, before, wishes)
@@ -195,7 +196,9 @@ def _send(
     length_bytes, sha256 = _measure(file)
     directory = state_directory(app.environment)
     journal = upload_journal.UploadJournal(directory, device, sha256, length_bytes)
-    state = None if wishes.restart else journal.load()
+    if wishes.restart:
+        journal.forget()  # before the device does: it is never ahead
+    state = journal.load()
     model = header.label.model
     size = first_block_bytes(meter, upload_journal.learned_block_bytes(directory, model))
     progress = app.progress("upload", length_bytes)
@@ -261,6 +264,18 @@ def _resumable(app: App, path: Path, journal: "UploadJournal") -> Iterator[None]
     except (ImageError, RefusedError):
         journal.forget()
         raise
+
+
+def _forget(app: App, file: BinaryIO, device: "UmiId | None") -> None:
+    """Forget what is left of an upload whose image runs: it would say that the device has it all.
+
+    It is left by a run that was killed, or that lost the device, after the last block.
+    """
+    from umi_cli.device.upload_journal import UploadJournal
+
+    if device is not None and not app.settings.dry_run:
+        length_bytes, sha256 = _measure(file)
+        UploadJournal(state_directory(app.environment), device, sha256, length_bytes).forget()
 
 
 def _keep(journal: "UploadJournal", state: "UploadState", reason: str | None) -> None:
