@@ -235,6 +235,20 @@ def test_logout_leaves_a_guest_behind() -> None:
     assert line.peer.authenticated == {}
 
 
+def test_ctrl_c_in_an_exchange_is_told_as_it_is_and_still_logs_out() -> None:
+    def interrupt(packet: bytes, forward: Forward) -> bytes | None:
+        if type_of(packet) == PT.S1_AUTH_LOGOUT:
+            return forward(packet)
+        raise KeyboardInterrupt
+
+    line, meter = under_scheme1()
+    meter.ping()
+    line.attack = interrupt
+    with pytest.raises(KeyboardInterrupt), meter:
+        meter.ping()
+    assert line.peer.authenticated == {}
+
+
 def test_without_an_authentication_there_is_no_logout() -> None:
     line, meter = under_scheme1()
     meter.close()

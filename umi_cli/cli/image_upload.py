@@ -163,14 +163,15 @@ def _upload(
         is_due = _is_due(header, own, device, before, wishes)
     if not is_due:
         app.note(f"{before.version} runs already: there is nothing to do")
+        _forget(app, file, device)
     elif app.settings.dry_run:
         app.note("nothing was sent: --dry-run")
     else:
         assert device is not None  # noqa: S101 - `_is_due` has asked for it
-        _send(app, meter, file, path, header, wishes, result, device)
+        version = (own or header).label.version
+        _send(app, meter, file, path, header, version, wishes, result, device)
         result.after = Running()  # what ran before is not what runs now
         try:
-            version = (own or header).label.version
             look_after(meter, result, version, wait_s=wishes.wait or 0.0)
         finally:  # what is certain is told, whatever comes now
             _tell(app, path, header, result)
@@ -233,6 +234,7 @@ def _send(
     file: BinaryIO,
     path: Path,
     header: "ImageHeader",
+    version: "Version",
     wishes: Wishes,
     result: "UploadResult",
     device: "UmiId",
@@ -245,7 +247,9 @@ def _send(
     length_bytes, sha256 = _measure(file)
     directory = state_directory(app.environment)
     journal = upload_journal.UploadJournal(directory, device, sha256, length_bytes)
-    state = None if wishes.restart else journal.load()
+    if wishes.restart:
+        journal.forget()  # before the device does: it is never ahead
+    state = journal.load()
     model = header.label.model
     size = first_block_bytes(meter, upload_journal.learned_block_bytes(directory, model))
     size = min(size, wishes.block or size)
@@ -266,7 +270,7 @@ def _send(
     )
     with _resumable(app, path, journal):
         try:
-            _run(app, meter, transfer, state, size, wishes, result)
+            _run(app, meter, transfer, version, state, size, wishes, result)
         finally:
             progress.finish()
     journal.forget()
@@ -280,6 +284,7 @@ def _run(
     app: App,
     meter: "Meter",
     transfer: "Transfer",
+    version: "Version",
     state: "UploadState | None",
     block_bytes: int,
     wishes: Wishes,
@@ -290,10 +295,12 @@ def _run(
     upload(
         meter,
         transfer,
+        version=version,
         block_bytes=block_bytes,
         state=state,
         result=result,
         before_end=lambda: _wait_until(app, meter, wishes.activate_at),
+        wait_s=wishes.wait or 0.0,
     )
 
 
@@ -315,6 +322,18 @@ def _resumable(app: App, path: Path, journal: "UploadJournal") -> Iterator[None]
     except (ImageError, RefusedError):
         journal.forget()
         raise
+
+
+def _forget(app: App, file: BinaryIO, device: "UmiId | None") -> None:
+    """Forget what is left of an upload whose image runs: it would say that the device has it all.
+
+    It is left by a run that was killed, or that lost the device, after the last block.
+    """
+    from umi_cli.device.upload_journal import UploadJournal
+
+    if device is not None and not app.settings.dry_run:
+        length_bytes, sha256 = _measure(file)
+        UploadJournal(state_directory(app.environment), device, sha256, length_bytes).forget()
 
 
 def _keep(journal: "UploadJournal", state: "UploadState", reason: str | None) -> None:

@@ -106,21 +106,26 @@ def upload(
     meter: Meter,
     transfer: Transfer,
     *,
+    version: Version,
     block_bytes: int,
     state: UploadState | None,
     result: UploadResult,
     before_end: Callable[[], None] = lambda: None,
+    wait_s: float = 0.0,
 ) -> None:
     """Send a verified package and have the device check it; `result` is filled on the way.
 
     Args:
+        version: of the image.
         block_bytes: how much to send at once.
         state: how far an earlier run came.
         before_end: called when the device has everything, before it is told that it is valid.
+        wait_s: how long to wait for what runs to tell, if nothing else does.
 
     Raises:
         ImageError: the device finds the image wrong.
-        LostError: the device was lost; the same upload can go on.
+        LostError: the device was lost, or it cannot be told whether it took the image; the same
+            upload can go on.
         RefusedError: it refuses for another reason.
     """
     sender = Upload(replace(transfer, request=_requester(meter)), block_bytes, state)
@@ -128,13 +133,17 @@ def upload(
     sender.send()
     before_end()
     try:
-        sender.end()
-        result.is_accepted = True
-    except OutcomeUnknownError:
-        result.is_accepted = None  # what runs will tell
+        result.is_accepted = sender.end() or None
     except RefusedError as error:
         result.is_accepted = False
         raise _told(error) from error
+    if result.is_accepted is None:
+        look_after(meter, result, version, wait_s=wait_s)
+    if result.is_accepted is None:
+        raise OutcomeUnknownError(
+            "the answer to IMAGE_END was lost: unknown whether the device took the image",
+            hint="see what it runs with: umi read active-software-version",
+        )
 
 
 def _requester(meter: Meter) -> Callable[[Command[Any]], object]:

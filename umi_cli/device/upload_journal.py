@@ -17,7 +17,7 @@ from umi_cli.types import UmiId
 SCHEMA = "umi-upload/1"
 _BLOCKS = "blocks.json"
 _DIRECTORY_MODE = 0o700
-_WRONG = (ValueError, KeyError, TypeError, OSError)
+_WRONG = (ValueError, KeyError, TypeError, OSError, OverflowError, RecursionError)
 
 
 class UploadJournal:
@@ -88,6 +88,8 @@ def learned_block_bytes(directory: Path, model: str) -> int | None:
 
 def learn_block_bytes(directory: Path, model: str, size: int) -> None:
     """Remember how much a model takes at once; if that fails, it is learned again."""
+    if learned_block_bytes(directory, model) == size:
+        return
     with suppress(OSError):
         _write(directory / _BLOCKS, {**_blocks(directory), model: size})
 

@@ -8,7 +8,7 @@ have been taken that the state does not know of, and never the other way round.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from umi_cli.application.codes import ResultCode
 from umi_cli.application.commands import ImageData, ImageEnd, ImageStart
@@ -20,10 +20,10 @@ from umi_cli.images.failures import ImageFailure, refusal
 MIN_BLOCK_BYTES = 16
 MAX_BLOCK_BYTES = 65_000  # a packet has 65,536 at most, and its own header, signature and tag
 MAX_STARTS = 4  # a device that forgets again and again is given up
-BLOCK_TRIES = 6  # of one block, over as many breaks of the line
+TRIES = 6  # of one block, over as many breaks of the line
 READ_BYTES = 65_536
 
-_TOO_LONG = (ResultCode.TOO_LONG, ResultCode.INVALID_LENGTH)
+_TOO_LONG = (ResultCode.TOO_LONG, ResultCode.INVALID_LENGTH)  # of a first block
 _OUT_OF_STEP = (ResultCode.INVALID_VALUE,)
 _FORGOTTEN = (ResultCode.IMAGE_PROCESSING_ERROR, ResultCode.TRANSFER_RESTARTED)
 
@@ -68,7 +68,7 @@ class Course:
     starts: int = 0
     """How often it began anew, in this run."""
     repeats: int = 0
-    """How many blocks were sent again because their answer was lost."""
+    """How many commands were sent again because their answer was lost."""
 
 
 class _ForgottenError(Exception):
@@ -95,7 +95,12 @@ class Upload:
         self._block_bytes = min(max(block_bytes, MIN_BLOCK_BYTES), MAX_BLOCK_BYTES)
         self._state = state
         self._is_in_doubt = state is not None
+        self._is_assumed = state is not None
+        """That the device has all before the next block: this run has not seen it."""
         self.course = Course()
+        if state is not None:
+            at = state.next_number * state.block_bytes
+            self.course.resumed_at = min(at, transfer.length_bytes)
 
     def send(self) -> None:
         """Send every block; `end` comes next.
@@ -105,41 +110,64 @@ class Upload:
             LostError: the device does not come back; the state that was kept can be gone on with.
             ImageInvalidError: the file is no longer what was verified; the transfer is aborted.
         """
-        self._note_resumption()
-        for _ in range(MAX_STARTS):
+        while True:
             try:
                 if self._state is None:
                     self._start()
                 self._send_blocks()
             except _ForgottenError:
-                self._state = None
+                self._forget()
             else:
                 return
-        raise LostError(f"the device has forgotten the transfer {MAX_STARTS} times")
 
-    def end(self) -> None:
+    def end(self) -> bool:
         """Tell the device that the image is valid; it checks it now.
+
+        Returns:
+            Whether the device took it. If not, an answer was lost, and the device knows no more of
+            the transfer: it has taken the image, or refused it.
 
         Raises:
             RefusedError: it is not to be installed; the result code says why.
-            OutcomeUnknownError: its answer was lost: the running version tells.
+            LostError, ImageInvalidError: as in `send`.
         """
-        self._transfer.request(ImageEnd(is_valid=1))
+        while True:
+            try:
+                return self._end()
+            except _ForgottenError:
+                self._forget()
+                self.send()
 
-    def _note_resumption(self) -> None:
-        if self._state is not None:
-            at = self._state.next_number * self._state.block_bytes
-            self.course.resumed_at = min(at, self._transfer.length_bytes)
+    def _end(self) -> bool:
+        repeats = self.course.repeats
+        try:
+            self._retried(ImageEnd(is_valid=1))  # harmless twice: the second finds no transfer
+        except RefusedError as error:
+            if error.number not in _FORGOTTEN:
+                raise
+            if self.course.repeats > repeats:
+                return False
+            if self._is_assumed:
+                raise _ForgottenError from error
+            raise
+        return True
 
     def _start(self) -> None:
+        if self.course.starts == MAX_STARTS:
+            raise LostError(f"the device has forgotten the transfer {MAX_STARTS} times")
         self.course.starts += 1
-        self._is_in_doubt = False
         try:
             self._retried(ImageStart(length_bytes=self._transfer.length_bytes))
         except RefusedError as error:
             if error.number != ResultCode.TRANSFER_RESTARTED:  # it says that it begins anew
                 raise
+        self._is_in_doubt = self._is_assumed = False
         self._advance(UploadState(block_bytes=self._block_bytes))
+
+    def _forget(self) -> None:
+        """Have the next block be the first again: the device has none of them."""
+        self._state = None
+        self._transfer.keep(UploadState(block_bytes=self._block_bytes))
 
     def _advance(self, state: UploadState) -> None:
         self._state = state
@@ -153,16 +181,20 @@ class Upload:
         assert state is not None  # noqa: S101 - `send` has started
         digest = Sha256()
         self._hash_up_to(digest, state.next_number * state.block_bytes)
-        while state.next_number * state.block_bytes < self._transfer.length_bytes:
-            data = self._transfer.file.read(state.block_bytes)
+        while (at := state.next_number * state.block_bytes) < self._transfer.length_bytes:
+            wanted = min(state.block_bytes, self._transfer.length_bytes - at)
+            data = self._transfer.file.read(wanted)
+            if len(data) < wanted:
+                self._abort()
             try:
-                self._send_block(state.next_number, data)
+                is_acknowledged = self._send_block(state.next_number, data)
             except _TooLongError:
                 state = self._halve(state)
                 continue
             digest.update(data)
             state = replace(state, next_number=state.next_number + 1)
-            self._advance(state)
+            if is_acknowledged:
+                self._advance(state)
         self.course.block_bytes = state.block_bytes
         if digest.finish() != self._transfer.sha256:
             self._abort()
@@ -176,37 +208,39 @@ class Upload:
             left -= len(piece)
 
     def _halve(self, state: UploadState) -> UploadState:
-        """Begin with blocks half as long; nothing of the first one was taken."""
+        """Begin with blocks half as long."""
         if state.block_bytes <= MIN_BLOCK_BYTES:
             raise PacketTooLargeError(f"the device takes no block of {MIN_BLOCK_BYTES} bytes")
         self._block_bytes = max(MIN_BLOCK_BYTES, state.block_bytes // 2)
+        if state.next_number:  # of an earlier run, which had another line to the device
+            raise _ForgottenError
         self._transfer.file.seek(0)
         self._state = smaller = UploadState(block_bytes=self._block_bytes)
         self._transfer.keep(smaller)
         return smaller
 
-    def _send_block(self, number: int, data: bytes) -> None:
-        """Have the device take a block, once."""
+    def _send_block(self, number: int, data: bytes) -> bool:
+        """Have the device take a block, once; tell whether it has acknowledged it."""
         try:
             self._retried(ImageData(number=number, data=data))
         except PacketTooLargeError as error:
-            if number:
-                raise
             raise _TooLongError from error
         except RefusedError as error:
             self._on_refusal(error, number)
-        else:
-            self._is_in_doubt = False
+            return False
+        self._is_in_doubt = False
+        return True
 
     def _on_refusal(self, error: RefusedError, number: int) -> None:
         """Find out what a refused block means."""
-        if error.number in _TOO_LONG and number == 0:
+        if error.number == ResultCode.TOO_LONG or (error.number in _TOO_LONG and number == 0):
             raise _TooLongError from error
-        if error.number in _FORGOTTEN:
+        is_of_another = error.number in _TOO_LONG and self._is_assumed
+        if error.number in _FORGOTTEN or is_of_another:
             raise _ForgottenError from error
         if error.number in _OUT_OF_STEP and self._is_in_doubt:
             # It may have taken the block before the break: then it waits for the next one.
-            self._is_in_doubt = False
+            self._is_in_doubt, self._is_assumed = False, True
             return
         if error.number in _OUT_OF_STEP:
             raise _ForgottenError from error
@@ -214,18 +248,20 @@ class Upload:
 
     def _retried(self, command: Command[Any]) -> None:
         """Request what is harmless twice: a start begins anew, a block is known by its number."""
-        for tries_left in reversed(range(BLOCK_TRIES)):
+        tries_left = TRIES
+        while True:
             try:
                 self._transfer.request(command)
             except LostError:
-                self.course.repeats += 1
-                self._is_in_doubt = True
+                tries_left -= 1
                 if not tries_left:
                     raise
+                self.course.repeats += 1
+                self._is_in_doubt = True
             else:
                 return
 
-    def _abort(self) -> None:
+    def _abort(self) -> NoReturn:
         """Have the device forget a file that was changed under our hands."""
         try:
             self._transfer.request(ImageEnd(is_valid=0))
