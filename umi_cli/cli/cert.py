@@ -1,21 +1,17 @@
 """`umi cert`: certificates on the desk: made, asked for, issued, shown, verified."""
 
-import os
-import sys
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from umi_cli.cli import cert_terms, cert_view, params
+from umi_cli.cli import cert_files, cert_terms, cert_view
 from umi_cli.cli.base import group
 from umi_cli.cli.cert_terms import Given, term_options
 from umi_cli.cli.context import App, pass_app
 from umi_cli.cli.naming import naming_the_failure
 from umi_cli.cli.params import TIME, UMI_ID
 from umi_cli.errors import InputError
-from umi_cli.output import streams
 from umi_cli.output.render import View
 
 if TYPE_CHECKING:
@@ -66,7 +62,7 @@ def new(app: App, path: str, subject: "UmiId | None", **given: "Unpack[Given]") 
     rights = cert_terms.authority_rights(given, EVERY_TARGET, everyone, everyone)
     terms = cert_terms.terms_of(given, rights, days=ROOT_DAYS)
     made = issue_root(_whose(app, subject), terms, signer=load_signer(app.settings))
-    _give(app, path, cert_view.record_of(made, cert_terms.now()))
+    cert_files.give(app, path, cert_view.record_of(made, cert_terms.now()))
 
 
 @cert.command(examples=REQUEST)
@@ -79,20 +75,12 @@ def request(app: App, path: str, subject: "UmiId | None", issuer: "UmiId") -> No
 
     FILE may be - for stdout.
     """
-    from umi_cli import crypto
     from umi_cli.certificates.request import CertificateRequest
     from umi_cli.cli.credentials import load_signer
 
     signer = load_signer(app.settings)
     made = CertificateRequest.create(signer, issuer=issuer, subject=_whose(app, subject))
-    record = {
-        "issuer": made.issuer,
-        "subject": made.subject,
-        "public_point": made.public_point,
-        "key_fingerprint": crypto.sha256(made.public_point),
-        "raw": made.encode(),
-    }
-    _give(app, path, record)
+    cert_files.give(app, path, cert_view.request_record(made))
 
 
 @cert.command(examples=f"{ISSUE}\n{ISSUE_AUTHORITY}")
@@ -125,7 +113,7 @@ def issue(
     terms = cert_terms.terms_of(given, rights, days=LEAF_DAYS, latest=latest)
     with naming_the_failure():
         made = issuing.issue(wish, terms, issuer=issuer, signer=signer)
-    _give(app, path, cert_view.record_of(made, cert_terms.now()))
+    cert_files.give(app, path, cert_view.record_of(made, cert_terms.now()))
 
 
 @cert.command(examples=SHOW + "\numi cert show chain.cvc root.cvc --json")
@@ -203,38 +191,3 @@ def _whose(app: App, subject: "UmiId | None") -> "UmiId":
     if found is None:
         raise InputError("nobody is named whose it is", hint="add --subject ID")
     return found
-
-
-def _give(app: App, path: str, record: dict[str, Any]) -> None:
-    """Write what was made into a file, or to stdout, and tell what it is."""
-    if path == "-" and app.report.form == "table":
-        _write_to_stdout(record["raw"])
-        return
-    if path != "-":
-        _write_to_file(app, path, record["raw"])
-    record = {"file": None if path == "-" else path, **record}
-    app.emit(record, View(blocks=(cert_view.pairs(record),), raw=[record["raw"]]))
-
-
-def _write_to_file(app: App, path: str, data: bytes) -> None:
-    from umi_cli import files
-
-    is_there = os.path.lexists(path)
-    if is_there:
-        settings = app.settings
-        params.confirm(f"replace {path}", yes=settings.yes, no_input=settings.no_input)
-    try:
-        files.write_atomically(Path(path), data, replace=is_there)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _write_to_stdout(data: bytes) -> None:
-    """Write the bytes as they are; `-o raw` is the way to have them in hex."""
-    if streams.is_terminal(sys.stdout):
-        raise InputError("these bytes are not for a terminal", hint="name a file, or add -o raw")
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        raise streams.OutputClosedError(error) from error
