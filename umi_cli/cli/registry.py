@@ -27,6 +27,9 @@ COMMANDS: dict[str, Entry] = {
         "umi_cli.cli.cert:cert",
         "Make, request, issue, show and verify certificates.",
     ),
+    "device": Entry(
+        "umi_cli.cli.device:device", "Manage the keys and certificates inside a device."
+    ),
     "image": Entry(
         "umi_cli.cli.image:image", "Build, show, verify, sign and encrypt image packages."
     ),
