@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "device": FLOOR | PURE | {"transports.base"},
     "virtual": FLOOR | PURE,
     "connecting": FLOOR | PURE | {"device", "transports", "virtual"},
-    "provision": FLOOR | {"device", "images", "certificates", "security.sources"},
+    "provision": FLOOR | {"device", "images", "certificates", "objects", "security.sources"},
     "output": FLOOR | {"objects"},
     "spec": {"errors"},
 }
@@ -53,7 +53,7 @@ ONLY_IN = {
     "spidev": {"transports"},
     "gpiod": {"transports"},
     "socket": {"transports", "virtual.serve", "virtual.channels"},
-    "selectors": {"virtual.serve"},
+    "selectors": {"virtual.serve", "cli"},
     "select": {"transports"},
     "time": {
         "transports",

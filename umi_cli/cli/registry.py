@@ -40,7 +40,10 @@ COMMANDS: dict[str, Entry] = {
     "send": Entry("umi_cli.cli.send:send", "Send a command that was signed elsewhere."),
     "decode": Entry(
         "umi_cli.cli.decode:decode",
-        "Explain frames, packets, certificates and images; needs no device.",
+        "Explain frames, packets, certificates and images.",
+    ),
+    "provision": Entry(
+        "umi_cli.cli.provision:provision", "Run a factory line, and account for it."
     ),
     "sim": Entry("umi_cli.cli.sim:sim", "Serve the virtual meter."),
     "host": Entry(
