@@ -130,7 +130,7 @@ def _work(
     """Work at one station until the plan's units are done or no other is put in."""
     from umi_cli.cli.provision_line import uploader
     from umi_cli.provision.run import UnitRun
-    from umi_cli.provision.station import Station, count_done
+    from umi_cli.provision.station import Station
     from umi_cli.transports.base import SystemClock
 
     @contextmanager
@@ -156,7 +156,7 @@ def _work(
 
     station = Station(make_run, journal, connect, SystemClock(), wait_s)
     counts = {"done": 0, "failed": 0, "conflict": 0, "interrupted": 0}
-    for outcome in station.work(lambda: count_done(journal) >= line.plan.count):
+    for outcome in station.work(lambda: journal.count_done() >= line.plan.count):
         counts[outcome.kind] += 1
         _tell_unit(app, outcome)
     return counts
@@ -194,7 +194,9 @@ def _conclude(app: App, counts: dict[str, int]) -> None:
             hint="see which with: umi provision status --journal URL",
         )
     if bad:
-        raise UnitFailedError("no unit is done", hint="see why with: umi provision status")
+        raise UnitFailedError(
+            "no unit is done", hint="see why with: umi provision status --journal URL"
+        )
 
 
 @contextmanager

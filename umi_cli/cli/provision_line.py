@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from umi_cli.cli.cert_terms import now
 from umi_cli.cli.credentials import load_chain, load_key
-from umi_cli.errors import InputError, KeyUnusableError
+from umi_cli.errors import InputError, KeyUnusableError, UmiError
 
 if TYPE_CHECKING:
     from umi_cli.certificates.issue import Terms
@@ -25,7 +25,7 @@ def line_of(app: "App", plan: "Plan") -> "Line":
         UmiError: something is missing, unreadable, contradicts the rest, or does not fit.
     """
     from umi_cli.certificates.authorisation import StandardAuthorisation
-    from umi_cli.provision.line import Line, Opened, Tested, Written, written
+    from umi_cli.provision.line import Line, Opened, Tested, Written, resolved, written
     from umi_cli.provision.pools import SERIAL, UMI_ID, Pool
     from umi_cli.types import Role, UmiId
 
@@ -41,7 +41,7 @@ def line_of(app: "App", plan: "Plan") -> "Line":
     umi_ids = "..".join(map(str, identity.umi_ids))
     serials = "..".join(identity.serials)
     trusted = tuple(each for path in plan.trusted for each in load_chain(str(path)))
-    return Line(
+    line = Line(
         plan=plan,
         catalogue=catalogue,
         authority=authority,
@@ -65,7 +65,7 @@ def line_of(app: "App", plan: "Plan") -> "Line":
             for part, raw in (written(catalogue, each) for each in plan.writes)
         ),
         accesses=tuple(
-            Opened(part=catalogue.resolve(each.object), read=each.read, write=each.write)
+            Opened(part=resolved(catalogue, each), read=each.read, write=each.write)
             for each in plan.accesses
         ),
         tests=tuple(
@@ -73,6 +73,21 @@ def line_of(app: "App", plan: "Plan") -> "Line":
             for part, raw in (written(catalogue, each) for each in plan.tests)
         ),
     )
+    _check_identity(line)
+    return line
+
+
+def _check_identity(line: "Line") -> None:
+    """Make sure that the plan's units can be called what they are to be called."""
+    from umi_cli.provision.line import IDENTITY_OBJECT
+
+    part = line.catalogue.resolve(IDENTITY_OBJECT)
+    serials = [each["serial"] for each in line.plan.given] or [line.plan.identity.serials[0]]
+    for serial in serials:
+        try:
+            line.catalogue.encode(part, line.identity(serial))
+        except UmiError as error:
+            raise line.plan.fault("serials", f"{serial}: {error}") from error
 
 
 def _authority(app: "App", plan: "Plan") -> "Authority":
@@ -136,9 +151,13 @@ def _image(plan: "Plan") -> "ImageHeader | None":
     from umi_cli.images.failures import refusing
     from umi_cli.images.package import PackageReader
 
-    with plan.image.open("rb") as file, refusing():
-        reader = PackageReader(file)
-        reader.read()
+    try:
+        with plan.image.open("rb") as file, refusing():
+            reader = PackageReader(file)
+            reader.read()
+    except OSError as error:
+        message = f"{plan.image} cannot be read: {error.strerror or error}"
+        raise plan.image_fault("file", message) from error
     return reader.header
 
 

@@ -1,19 +1,23 @@
 """Several stations at once: one process each, whose events are gathered into one account."""
 
 import json
+import os
 import selectors
 import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from umi_cli.errors import JournalError
+from umi_cli.errors import JournalError, UnitFailedError
 
 if TYPE_CHECKING:
     from umi_cli.cli.context import App
 
-JOURNAL_UNUSABLE = 52
+JOURNAL_UNUSABLE = JournalError.exit_code
+COUNTED = (0, 50, 51, 53)
+"""How a station ends whose units have all been counted."""
+READ_BYTES = 65_536
 
 
 def run_stations(
@@ -23,30 +27,45 @@ def run_stations(
 
     Raises:
         JournalError: the journal cannot be used; every station has stopped.
+        UnitFailedError: a station ended before its day was over.
     """
     counts = {"done": 0, "failed": 0, "conflict": 0, "interrupted": 0}
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
-        processes = []
+        processes = {}
         for address in addresses:
             process = subprocess.Popen(  # noqa: S603 - this very program
                 _command(app, plan, url, operator, address, wait_s),
                 stdout=subprocess.PIPE,
                 stdin=subprocess.DEVNULL,
-                text=True,
             )
             stack.callback(_end, process)
-            processes.append(process)
+            processes[address] = process
             selector.register(process.stdout, selectors.EVENT_READ, address)  # type: ignore[arg-type]
+        unread = dict.fromkeys(addresses, b"")
         while selector.get_map():
             for key, _ in selector.select():
-                line = _next_line(key.fileobj)  # type: ignore[arg-type]
-                if line is None:
+                # Not readline: it may keep the next events to itself until others come.
+                data = os.read(key.fd, READ_BYTES)
+                if not data:
                     selector.unregister(key.fileobj)
-                else:
-                    _take(app, key.data, line, counts)
-        if any(process.wait() == JOURNAL_UNUSABLE for process in processes):
-            raise JournalError("a station could not use the journal; see what it said above")
+                *lines, unread[key.data] = (unread[key.data] + data).split(b"\n")
+                for line in lines:
+                    _take(app, key.data, json.loads(line), counts)
+        _check_ends({address: process.wait() for address, process in processes.items()})
     return counts
+
+
+def _check_ends(exits: dict[str, int]) -> None:
+    """Make sure that every station has come to the end of its day."""
+    if JOURNAL_UNUSABLE in exits.values():
+        raise JournalError("a station could not use the journal; see what it said above")
+    broken = {address: code for address, code in exits.items() if code not in COUNTED}
+    if broken:
+        said = ", ".join(f"{address} (exit {code})" for address, code in broken.items())
+        raise UnitFailedError(
+            f"stations ended before their day was over: {said}",
+            hint="see what they said above; the other stations have done their work",
+        )
 
 
 def _command(
@@ -57,25 +76,20 @@ def _command(
     words = ["--journal", url, "--operator", operator, "--stations", address]
     config = app.given.get("config")
     extra = ["--config", str(config)] if config else []
-    return [*own, *words, "--wait", f"{wait_s:g}", "--datasheet", app.settings.datasheet, *extra]
+    settings = app.settings
+    if settings.timeout_s is not None:
+        extra += ["--timeout", f"{settings.timeout_s:g}"]
+    extra += ["--retries", str(settings.retries)]
+    return [*own, *words, "--wait", f"{wait_s:g}", "--datasheet", settings.datasheet, *extra]
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
+def _end(process: "subprocess.Popen[bytes]") -> None:
     """End a station that is still at work; it leaves its unit so that it can go on."""
     if process.poll() is None:
         process.terminate()
     process.wait()
     if process.stdout:
         process.stdout.close()
-
-
-def _next_line(stream: IO[str]) -> dict[str, Any] | None:
-    """Return the next event of a station; None at its end."""
-    text = stream.readline()
-    if not text:
-        return None
-    found = json.loads(text)
-    return found if isinstance(found, dict) else {}
 
 
 def _take(app: "App", address: str, line: dict[str, Any], counts: dict[str, int]) -> None:
@@ -89,3 +103,5 @@ def _take(app: "App", address: str, line: dict[str, Any], counts: dict[str, int]
     if kind in ("unit", "step"):
         fields = {key: value for key, value in line.items() if key not in ("seq", "ts")}
         app.event(kind, station=address, **fields)
+    if kind == "result" and line["error"] and line["exit"] not in COUNTED:
+        app.warn(f"{address}: {line['error']['message']}")

@@ -212,6 +212,10 @@ class Ledger(ABC):
         """Yield what is known of each unit (`Journal.units`)."""
         return states_of(self.entries())
 
+    def count_done(self) -> int:
+        """Return how many units are done (`Journal.count_done`)."""
+        return int(self._look(_COUNT_DONE)[0][0])
+
     def entries(self) -> Iterator[Entry]:
         """Yield all entries (`Journal.entries`)."""
         return map(entry_of, self._rows())
@@ -262,6 +266,11 @@ class Ledger(ABC):
 _HEAD = "SELECT number, digest FROM umi_entries ORDER BY number DESC LIMIT 1"
 _ALLOTMENTS = "SELECT kind, value, unit, number, origin FROM umi_allotments"
 _IN_STATUS_STEPS = ", ".join(f"'{step}'" for step in STATUS_AFTER)
+_COUNT_DONE = (
+    f"SELECT count(*) FROM umi_entries AS done WHERE step = '{FINISH}' AND NOT EXISTS"
+    " (SELECT 1 FROM umi_entries AS later WHERE later.unit = done.unit"
+    f" AND later.number > done.number AND later.step IN ({_IN_STATUS_STEPS}))"
+)
 
 
 def new_key() -> bytes:

@@ -12,11 +12,11 @@ from umi_cli.certificates.issue import Terms
 from umi_cli.crypto import Signer
 from umi_cli.device.credentials import Credentials, Scheme2Credentials
 from umi_cli.device.meter import Meter
-from umi_cli.errors import InputError
+from umi_cli.errors import UmiError
 from umi_cli.images.header import ImageHeader
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.objects.values import Value
-from umi_cli.provision.plan import Plan, PlannedTest, PlannedWrite
+from umi_cli.provision.plan import Plan, PlannedAccess, PlannedTest, PlannedWrite
 from umi_cli.provision.pools import Pool
 from umi_cli.types import ObjectPart, RoleSet
 
@@ -106,14 +106,31 @@ def written(catalogue: Catalogue, planned: PlannedWrite | PlannedTest) -> tuple[
     """Return what a plan says of an object, in bytes.
 
     Raises:
-        InputError, NotInDatasheetError: there is no such object, or the value does not fit.
+        InputError: there is no such object, or the value does not fit; with file, line and key.
     """
-    part = catalogue.resolve(planned.object)
+    part = resolved(catalogue, planned)
     definition = catalogue.find(part.code)
     if definition is not None and definition.secret:
-        raise InputError(
-            f"{planned.object} is a secret, and none stands in a plan",
-            hint="set it on its own: umi device key ROLE SOURCE",
+        raise planned.fault(
+            "object",
+            f"{planned.object} is a secret, and none stands in a plan; set it on its own: "
+            "umi device key ROLE SOURCE",
         )
-    text = planned.value if isinstance(planned, PlannedWrite) else planned.equals
-    return part, catalogue.parse_value(part, text)
+    if isinstance(planned, PlannedWrite):
+        key, text = "value", planned.value
+    else:
+        key, text = "equals", planned.equals
+    try:
+        return part, catalogue.parse_value(part, text)
+    except UmiError as error:
+        raise planned.fault(key, str(error)) from error
+
+
+def resolved(
+    catalogue: Catalogue, planned: PlannedWrite | PlannedAccess | PlannedTest
+) -> ObjectPart:
+    """Return the object that a plan means; `InputError` with file, line and key if there is none."""
+    try:
+        return catalogue.resolve(planned.object)
+    except UmiError as error:
+        raise planned.fault("object", str(error)) from error

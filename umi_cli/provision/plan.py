@@ -52,7 +52,7 @@ A complete example; paths are seen from the plan's own directory::
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,6 +61,8 @@ from umi_cli.objects.toml_table import Table
 from umi_cli.types import Role, RoleSet, UmiId
 
 T = TypeVar("T")
+Fault = Callable[[str, str], InputError]
+"""Returns the error of a key, with file and line; takes the key and what is wrong."""
 SCHEMA = "umi-plan/1"
 MAX_UNITS = 1_000_000
 MAX_DAYS = 36_500
@@ -100,6 +102,7 @@ class PlannedWrite:
     object: str
     value: str
     """As `umi write` takes it."""
+    fault: Fault = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,7 @@ class PlannedAccess:
     object: str
     read: RoleSet | None
     write: RoleSet | None
+    fault: Fault = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +121,7 @@ class PlannedTest:
 
     object: str
     equals: str
+    fault: Fault = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +144,10 @@ class Plan:
     image: Path | None
     tests: tuple[PlannedTest, ...]
     locks: bool
+    fault: Fault = field(repr=False, compare=False)
+    """Of a key of the table `identity`."""
+    image_fault: Fault = field(repr=False, compare=False)
+    """Of a key of the table `image`."""
 
 
 def load_plan(path: Path) -> Plan:
@@ -163,7 +172,8 @@ def load_plan(path: Path) -> Plan:
 
 
 def _parse(table: Table, path: Path) -> Plan:
-    identity = _identity(table.table("identity"))
+    names = table.table("identity")
+    identity = _identity(names)
     count, given = _units(table.table("units"), path.parent, identity)
     station = table.table("station")
     trust, image, end = table.table("trust"), table.table("image"), table.table("end")
@@ -182,6 +192,8 @@ def _parse(table: Table, path: Path) -> Plan:
         image=path.parent / image.text("file") if table.has("image") else None,
         tests=tuple(map(_test, table.tables("test"))),
         locks=end.boolean("lock", default=False),
+        fault=names.fault,
+        image_fault=image.fault,
     )
     for each in (station, trust, image, end):
         each.end()
@@ -287,7 +299,9 @@ def _beside(directory: Path, source: str) -> str:
 
 
 def _write(table: Table) -> PlannedWrite:
-    planned = PlannedWrite(object=table.text("object"), value=table.text("value"))
+    planned = PlannedWrite(
+        object=table.text("object"), value=table.text("value"), fault=table.fault
+    )
     table.end()
     return planned
 
@@ -301,12 +315,16 @@ def _access(table: Table) -> PlannedAccess:
         except InputError as error:
             raise table.fault(key, str(error)) from error
 
-    planned = PlannedAccess(object=table.text("object"), read=roles("read"), write=roles("write"))
+    planned = PlannedAccess(
+        object=table.text("object"), read=roles("read"), write=roles("write"), fault=table.fault
+    )
     table.end()
     return planned
 
 
 def _test(table: Table) -> PlannedTest:
-    planned = PlannedTest(object=table.text("object"), equals=table.text("equals"))
+    planned = PlannedTest(
+        object=table.text("object"), equals=table.text("equals"), fault=table.fault
+    )
     table.end()
     return planned

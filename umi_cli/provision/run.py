@@ -134,7 +134,7 @@ class UnitRun:
         if state.status is UnitStatus.QUARANTINED:
             raise ConflictError(
                 f"the unit {state.values.get(SERIAL, unit)} is in quarantine: {state.reason}",
-                hint=f"once it is mended: umi provision release PLAN {unit} --reason TEXT",
+                hint=f"once it is mended: umi provision release {unit} --journal URL --reason TEXT",
             )
         self.result = UnitResult(unit=unit)
         return self.result
@@ -160,7 +160,7 @@ class UnitRun:
                 self._journal.record(unit, name, Phase.FAILED, {"reason": "not as requested"})
                 raise UnitFailedError(
                     f"{name}: the unit does not show what was requested",
-                    hint="see what was, with: umi provision status PLAN",
+                    hint="see what was, with: umi provision export --journal URL",
                 )
         self._journal.record(unit, name, Phase.OBSERVED, {"was_done": was_done})
         self._journal.record(unit, name, Phase.DONE)
@@ -307,7 +307,7 @@ class UnitRun:
                 self._journal.record(result.unit, name, Phase.FAILED, data)
                 raise UnitFailedError(
                     f"the test of {tested.part} failed: it reads {to_json(found.value)}",
-                    hint="the unit is put aside; see why with: umi provision status",
+                    hint="the unit is put aside; see why with: umi provision status --journal URL",
                 )
             self._journal.record(result.unit, name, Phase.OBSERVED, data)
             self._journal.record(result.unit, name, Phase.DONE)

@@ -12,20 +12,30 @@ from umi_cli.device import identity
 from umi_cli.errors import (
     ConflictError,
     JournalError,
+    LinkError,
     LostError,
     NoAnswerError,
     NoSuchPortError,
-    RefusedError,
+    PortBusyError,
+    PortPermissionError,
     SignOnError,
     UmiError,
-    UnitFailedError,
+    UploadInterruptedError,
 )
-from umi_cli.provision.journal import Journal, UnitStatus
+from umi_cli.provision.journal import Journal
 from umi_cli.provision.line import Connect
 from umi_cli.provision.run import UnitResult, UnitRun, unit_name
 
 POLL_S = 0.25
 _ABSENT = (NoSuchPortError, NoAnswerError, SignOnError, LostError)
+_INTERRUPTED = (
+    *_ABSENT,
+    LinkError,
+    PortBusyError,
+    PortPermissionError,
+    UploadInterruptedError,
+)
+"""What says nothing of the unit: it stays open, and goes on when it is put in again."""
 
 
 class Waiter(Protocol):
@@ -54,7 +64,7 @@ class Outcome:
             return "done"
         if isinstance(self.error, ConflictError):
             return "conflict"
-        return "interrupted" if isinstance(self.error, LostError) else "failed"
+        return "interrupted" if isinstance(self.error, _INTERRUPTED) else "failed"
 
 
 class Station:
@@ -102,19 +112,11 @@ class Station:
             return Outcome(result=run.run())
         except JournalError:
             raise
-        except ConflictError as error:
-            return Outcome(result=run.result, error=error)
-        except LostError as error:
-            return Outcome(result=run.result, error=error)
         except UmiError as error:
-            self._set_aside(run.result, error)
-            return Outcome(result=run.result, error=error)
-
-    def _set_aside(self, result: UnitResult | None, error: UmiError) -> None:
-        """Put a unit that failed in quarantine; one that was never met has no entry to put."""
-        is_final = isinstance(error, UnitFailedError | RefusedError)
-        if result is not None and is_final:
-            self._journal.quarantine(result.unit, str(error))
+            outcome = Outcome(result=run.result, error=error)
+        if outcome.kind == "failed" and outcome.result is not None:  # else it was never met
+            self._journal.quarantine(outcome.result.unit, str(outcome.error))
+        return outcome
 
     def _await_unit(self, last: str | None) -> str | None:
         """Wait until another unit than the last one is in; None when nobody puts one in.
@@ -144,8 +146,3 @@ class Station:
         except UmiError:
             return "unknown"  # it is there, and the run will say what is wrong with it
         return "blank" if found.request is None else unit_name(found.request.public_point)
-
-
-def count_done(journal: Journal) -> int:
-    """Return how many units are done."""
-    return sum(state.status is UnitStatus.DONE for state in journal.units())
