@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "device": FLOOR | PURE | {"transports.base"},
     "virtual": FLOOR | PURE,
     "connecting": FLOOR | PURE | {"device", "transports", "virtual"},
+    "provision": FLOOR | {"device", "images", "certificates", "objects", "security.sources"},
     "output": FLOOR | {"objects"},
     "spec": {"errors"},
 }
@@ -52,10 +53,18 @@ ONLY_IN = {
     "spidev": {"transports"},
     "gpiod": {"transports"},
     "socket": {"transports", "virtual.serve", "virtual.channels"},
-    "selectors": {"virtual.serve"},
+    "selectors": {"virtual.serve", "cli"},
     "select": {"transports"},
-    "time": {"transports", "device", "virtual.serve", "cli"},
-    "sqlite3": {"provision"},
+    "time": {
+        "transports",
+        "device",
+        "virtual.serve",
+        "cli",
+        "provision.sqlite_journal",
+        "provision.postgres_journal",
+    },
+    "sqlite3": {"provision.sqlite_journal"},
+    "psycopg": {"provision.postgres_journal"},
     "threading": set[str](),
 }
 """Libraries that stand in some rooms alone."""

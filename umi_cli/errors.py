@@ -239,3 +239,60 @@ class WrongTargetError(ImageError):
     code = "wrong-target"
     exit_code = 41
     default_hint = "see what the package is for with: umi image show FILE"
+
+
+class UnitFailedError(UmiError):
+    """A unit on the factory line failed a step."""
+
+    code = "unit-failed"
+    exit_code = 50
+
+
+class ConflictError(UmiError):
+    """A value or a unit is taken: used by another unit, provisioned already, or being worked on."""
+
+    code = "conflict"
+    exit_code = 51
+
+
+class PoolExhaustedError(ConflictError):
+    """Every value of a pool has been given to a unit."""
+
+    code = "pool-exhausted"
+    default_hint = "add a range to the pool; values that were given are never given again"
+
+
+class PlaceholderError(InputError):
+    """A value that nobody was given stands where a unit's own should: zeros, ones, a default."""
+
+    code = "placeholder"
+    default_hint = "find out why the value is missing; nothing was recorded"
+
+
+class JournalError(UmiError):
+    """The journal of a factory line cannot be used, or cannot be believed."""
+
+    code = "journal-unusable"
+    exit_code = 52
+
+
+class TamperedError(JournalError):
+    """The journal is not what was written.
+
+    Args:
+        number: of the first entry that was changed, removed, put elsewhere or cut off.
+    """
+
+    code = "journal-tampered"
+    default_hint = "keep the file as it is, as evidence; go back to the last copy that verifies"
+
+    def __init__(self, message: str, *, number: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.number = number
+
+
+class SomeFailedError(UmiError):
+    """Some of many units failed; the others are done."""
+
+    code = "some-failed"
+    exit_code = 53

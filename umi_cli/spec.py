@@ -66,6 +66,12 @@ FEATURES: tuple[Feature, ...] = (
     _done(
         "virtual meter's own objects, bank umi.255.0", "4", "C", "objects.catalogue, virtual.device"
     ),
+    _done(
+        "virtual meter's life cycle: blank, provisioned, locked, retired",
+        "4",
+        "C",
+        "virtual.life_cycle, virtual.delivered, virtual.metering",
+    ),
     _done("signature record of scheme 0", "5", "F", "security.scheme0"),
     _done("signature records of scheme 2, ECDSA", "5", "F", "security.signatures"),
     _done("signature records of scheme 1, CMAC", "5", "C", "security.signatures"),
@@ -106,7 +112,7 @@ FEATURES: tuple[Feature, ...] = (
         "certificates.policy, certificates.register",
     ),
     _done(
-        "revocation; a new meter's first root",
+        "revocation; a new meter's first root, who adds another, who replaces its chain",
         "6.4",
         "C",
         "virtual.vault, virtual.security_handlers",

@@ -47,6 +47,34 @@ def test_a_code_that_nobody_has_defined_keeps_its_number() -> None:
     assert result_name(9) == "ACCESS_DENIED"
 
 
+OF_CERTIFICATES = [code for code in ResultCode if code >= ResultCode.NO_PUBLIC_KEY]
+NEXT_STEPS = {
+    130: "umi device keypair",
+    131: "umi device trust",
+    132: "umi device csr",
+    133: "umi device certificate",
+    134: "umi device answer-revocation",
+    135: "umi device trust",
+    136: "umi cert issue",
+    137: "umi device trust",
+    138: "try again when",
+    139: "umi cert show",
+    140: "umi cert verify",
+    141: "umi cert show",
+    142: "relinquish",
+}
+
+
+@pytest.mark.parametrize("code", OF_CERTIFICATES, ids=lambda code: code.name)
+def test_a_refusal_of_keys_and_certificates_says_why_and_what_next(code: ResultCode) -> None:
+    """Each of 130 to 142 has a sentence of its own, which ends in the next step."""
+    hint = refusal(code, "it").hint
+    assert NEXT_STEPS[code] in hint
+    assert not hint.endswith(".")
+    others = {refusal(other, "it").hint for other in ResultCode if other not in (0, code)}
+    assert hint not in others
+
+
 @pytest.mark.parametrize(
     ("number", "hint"),
     [

@@ -31,7 +31,7 @@ from umi_cli.certificates.request import CertificateRequest
 from umi_cli.certificates.trust import Anchor, ChainError, ChainFailure, Trust
 from umi_cli.crypto import PrivateKey
 from umi_cli.errors import InputError, SignatureError
-from umi_cli.types import Role, RoleSet
+from umi_cli.types import UNKNOWN_DEVICE, Role, RoleSet, UmiId
 
 REQUEST = CertificateRequest.create(DEVICE_KEY, issuer=AUTHORITY_ID, subject=DEVICE_ID)
 TERMS = Terms(serial=b"\x03", valid_from=FROM, valid_until=UNTIL, authorisation=standard())
@@ -67,6 +67,13 @@ def test_the_sender_proves_that_it_holds_the_key() -> None:
 def test_the_request_names_its_issuer() -> None:
     other = make_authority(subject=ROOT_ID)
     assert failure(TERMS, issuer=other) is ChainFailure.UNKNOWN_ISSUER
+
+
+@pytest.mark.parametrize("wanted", [ROOT_ID, UNKNOWN_DEVICE], ids=["its root", "whoever"])
+def test_an_authority_answers_for_its_root_and_where_nobody_is_named(wanted: UmiId) -> None:
+    """A new device knows the root alone, or nobody; the certificate names who signed it."""
+    wish = CertificateRequest.create(DEVICE_KEY, issuer=wanted, subject=DEVICE_ID)
+    assert issue(wish, TERMS, issuer=AUTHORITY, signer=AUTHORITY_KEY) == DEVICE
 
 
 def test_the_key_is_the_issuers() -> None:

@@ -134,12 +134,32 @@ _HINTS = {
     "certificate: umi image encrypt",
     ResultCode.INVALID_SIGNATURE: "the key is not the one the device knows for this role, the "
     "device's clock is outside the command's window, or the command has run already",
-    ResultCode.NO_PUBLIC_KEY: "the device has no key pair or certificate of its own yet",
-    ResultCode.NO_CERTIFICATE: "the device does not have the certificate: hand it over first",
-    ResultCode.UNKNOWN_ISSUER: "the device trusts another root: give it the authority's "
-    "certificate first",
-    ResultCode.INVALID_CERTIFICATE: "compare its time, role and target range: umi cert verify",
-    ResultCode.KEY_TABLE_FULL: "have a party that is no longer needed revoked or relinquish",
+    ResultCode.NO_PUBLIC_KEY: "the device has no key pair of its own yet: have it make one with "
+    "umi device keypair",
+    ResultCode.NO_CERTIFICATE: "the device does not have that certificate: hand over another's "
+    "with umi device trust, its own with umi device install",
+    ResultCode.KEYPAIR_ALREADY_GENERATED: "the device makes one key pair in its life: go on with "
+    "its request, umi device csr",
+    ResultCode.ALREADY_INSTALLED: "the device has its own chain, or a newer certificate of that "
+    "party: see which with umi device certificate",
+    ResultCode.REVOCATION_POINT_UNAVAILABLE: "no security authority has a session with the device: "
+    "it begins one with umi auth, and answers with umi device answer-revocation",
+    ResultCode.REVOCATION_POINT_UNKNOWN: "the device knows no security authority to ask: hand its "
+    "certificate over with umi device trust",
+    ResultCode.NO_CURRENT_RIGHTS: "the device has no certificate that gives this party a role: "
+    "issue one with umi cert issue --role, and hand it over with umi device trust",
+    ResultCode.UNKNOWN_ISSUER: "the device trusts another root, or lacks a certificate between: "
+    "hand over the issuer's first with umi device trust",
+    ResultCode.OUT_OF_REVOCATION_MEMORY: "the device forgets the party, and cannot remember the "
+    "revocation: try again when one of those it keeps has ended",
+    ResultCode.INVALID_CERTIFICATE_FORMAT: "what was sent is no certificate: see what the file "
+    "holds with umi cert show",
+    ResultCode.INVALID_CERTIFICATE_SIGNATURE: "its issuer did not sign it with the key that the "
+    "device knows: find the one who did with umi cert verify",
+    ResultCode.INVALID_CERTIFICATE: "it is for another device, key or time, or was revoked: "
+    "compare umi cert show with the device's UMI ID and clock, umi info",
+    ResultCode.KEY_TABLE_FULL: "the device has no room for one more party: have one that is no "
+    "longer needed revoked, or relinquish",
     ResultCode.NO_SESSION: "start a new session",
     ResultCode.NO_ENCRYPTION: "this command is only taken inside a session",
     ResultCode.DEFER_ERROR: "send the command again",

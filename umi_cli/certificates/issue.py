@@ -14,7 +14,7 @@ from umi_cli.certificates.request import CertificateRequest
 from umi_cli.certificates.trust import ChainError, ChainFailure
 from umi_cli.crypto import Signer
 from umi_cli.errors import InputError
-from umi_cli.types import UmiId
+from umi_cli.types import UNKNOWN_DEVICE, UmiId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,10 @@ def issue_root(subject: UmiId, terms: Terms, *, signer: Signer) -> Certificate:
 
 
 def _check_issuer(request: CertificateRequest, issuer: Certificate, signer: Signer) -> None:
-    if request.issuer != issuer.body.subject:
+    # choice: a request to the issuer's own issuer is answered below it, as a factory's authority
+    # does where devices know the root alone; one to all ones is to whoever trusts it.
+    answered = (issuer.body.subject, issuer.body.issuer, UNKNOWN_DEVICE)
+    if request.issuer not in answered:
         raise ChainError(
             ChainFailure.UNKNOWN_ISSUER,
             f"the request is for {request.issuer}, not for {issuer.body.subject}",

@@ -1,22 +1,18 @@
 """`umi cert`: certificates on the desk: made, asked for, issued, shown, verified."""
 
-import os
 import re
-import sys
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from umi_cli.cli import cert_terms, cert_view, params
+from umi_cli.cli import cert_files, cert_terms, cert_view
 from umi_cli.cli.base import group
 from umi_cli.cli.cert_terms import Given, term_options
 from umi_cli.cli.context import App, pass_app
 from umi_cli.cli.naming import naming_the_failure
 from umi_cli.cli.params import TIME, UMI_ID, Parsed
 from umi_cli.errors import InputError
-from umi_cli.output import streams
 from umi_cli.output.render import View
 
 if TYPE_CHECKING:
@@ -89,7 +85,7 @@ def new(app: App, path: str, subject: "UmiId | None", **given: "Unpack[Given]") 
     rights = cert_terms.authority_rights(given, EVERY_TARGET, everyone, everyone)
     terms = cert_terms.terms_of(given, rights, days=ROOT_DAYS)
     made = issue_root(_whose(app, subject), terms, signer=load_signer(app.settings))
-    _give(app, path, cert_view.record_of(made, cert_terms.now()))
+    cert_files.give(app, path, cert_view.record_of(made, cert_terms.now()))
 
 
 @cert.command(examples=REQUEST)
@@ -102,20 +98,12 @@ def request(app: App, path: str, subject: "UmiId | None", issuer: "UmiId") -> No
 
     FILE may be - for stdout.
     """
-    from umi_cli import crypto
     from umi_cli.certificates.request import CertificateRequest
     from umi_cli.cli.credentials import load_signer
 
     signer = load_signer(app.settings)
     made = CertificateRequest.create(signer, issuer=issuer, subject=_whose(app, subject))
-    record = {
-        "issuer": made.issuer,
-        "subject": made.subject,
-        "public_point": made.public_point,
-        "key_fingerprint": crypto.sha256(made.public_point),
-        "raw": made.encode(),
-    }
-    _give(app, path, record)
+    cert_files.give(app, path, cert_view.request_record(made))
 
 
 @cert.command(examples=f"{ISSUE}\n{ISSUE_MORE}")
@@ -167,7 +155,7 @@ def issue(
             return issuing.issue(wish, terms, issuer=issuer, signer=signer)
 
     if rules is None:
-        _give(app, path, cert_view.record_of(make(terms), cert_terms.now()))
+        cert_files.give(app, path, cert_view.record_of(make(terms), cert_terms.now()))
     else:
         is_chosen = given["serial"] is not None
         _give_registered(app, path, rules, make, terms, is_chosen=is_chosen, operator=operator)
@@ -210,7 +198,7 @@ def _give_registered(
     """
     from umi_cli.cli.cert_policy import issue_registered
 
-    is_there = _check_place(app, path)  # nothing is entered that nobody could write
+    is_there = cert_files.check_place(app, path)  # nothing is entered that nobody could write
     at = cert_terms.now()
     done = issue_registered(
         app, rules.register, make, terms, is_chosen=is_chosen, time=at, operator=operator
@@ -218,7 +206,7 @@ def _give_registered(
     record = cert_view.record_of(done.certificate, at)
     record |= {"register": str(rules.register), "entry": done.entry, "head": done.head}
     try:
-        _give(app, path, record, is_there=is_there)
+        cert_files.give(app, path, record, is_there=is_there)
     except InputError as error:
         error.hint = f"entry {done.entry} of the register stays; issue once more, elsewhere"
         raise
@@ -321,62 +309,3 @@ def _whose(app: App, subject: "UmiId | None") -> "UmiId":
     if found is None:
         raise InputError("nobody is named whose it is", hint="add --subject ID")
     return found
-
-
-def _give(app: App, path: str, record: dict[str, Any], *, is_there: bool | None = None) -> None:
-    """Write what was made into a file, or to stdout, and tell what it is.
-
-    Args:
-        is_there: `_check_place` was asked before, and said so.
-    """
-    if path == "-" and app.report.form == "table":
-        _write_to_stdout(record["raw"])
-        return
-    if path != "-":
-        is_there = _check_place(app, path) if is_there is None else is_there
-        _write_to_file(path, record["raw"], replace=is_there)
-    record = {"file": None if path == "-" else path, **record}
-    app.emit(record, View(blocks=(cert_view.pairs(record),), raw=[record["raw"]]))
-
-
-def _check_place(app: App, path: str) -> bool:
-    """Check that what is made can be written there, and tell whether it replaces a file.
-
-    Raises:
-        InputError: it cannot, or the user does not want to lose what is there.
-    """
-    if path == "-":
-        if app.report.form == "table":
-            _check_stdout()
-        return False
-    if not os.access(os.path.dirname(path) or ".", os.W_OK):
-        raise InputError(f"cannot write {path}: its directory is missing, or not ours")
-    is_there = os.path.lexists(path)
-    if is_there:
-        settings = app.settings
-        params.confirm(f"replace {path}", yes=settings.yes, no_input=settings.no_input)
-    return is_there
-
-
-def _write_to_file(path: str, data: bytes, *, replace: bool) -> None:
-    from umi_cli import files
-
-    try:
-        files.write_atomically(Path(path), data, replace=replace)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _check_stdout() -> None:
-    if streams.is_terminal(sys.stdout):
-        raise InputError("these bytes are not for a terminal", hint="name a file, or add -o raw")
-
-
-def _write_to_stdout(data: bytes) -> None:
-    """Write the bytes as they are; `-o raw` is the way to have them in hex."""
-    _check_stdout()
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        raise streams.OutputClosedError(error) from error

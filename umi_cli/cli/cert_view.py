@@ -7,6 +7,7 @@ from umi_cli.output.render import Table
 
 if TYPE_CHECKING:
     from umi_cli.certificates.cvc import Certificate, CertificateBody
+    from umi_cli.certificates.request import CertificateRequest
 
 _NOT_IN_TABLES = ("raw", "signature")
 _COLUMNS = ("subject", "kind", "roles", "targets", "issuer", "serial", "valid_until", "state")
@@ -28,6 +29,19 @@ def record_of(certificate: "Certificate", at: datetime) -> dict[str, Any]:
         "fingerprint": certificate.fingerprint,
         "signature": certificate.envelope.signature,
         "raw": certificate.encode(),
+    }
+
+
+def request_record(request: "CertificateRequest") -> dict[str, Any]:
+    """Return every field of a certificate request."""
+    from umi_cli import crypto
+
+    return {
+        "issuer": request.issuer,
+        "subject": request.subject,
+        "public_point": request.public_point,
+        "key_fingerprint": crypto.sha256(request.public_point),
+        "raw": request.encode(),
     }
 
 

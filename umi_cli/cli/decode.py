@@ -53,7 +53,7 @@ def decode(
     commander: "UmiId | None",
     iv: bytes | None,
 ) -> None:
-    """Explain frames, packets, certificates and images; needs no device.
+    """Explain frames, packets, certificates and images.
 
     Every check that fails is named, and makes the exit code 33. Frames may stand one after the
     other, and so may certificates; fragments are put together. Spaces, colons, 0x and newlines in

@@ -27,6 +27,9 @@ COMMANDS: dict[str, Entry] = {
         "umi_cli.cli.cert:cert",
         "Make, request, issue, show and verify certificates.",
     ),
+    "device": Entry(
+        "umi_cli.cli.device:device", "Manage the keys and certificates inside a device."
+    ),
     "image": Entry(
         "umi_cli.cli.image:image", "Build, show, verify, sign and encrypt image packages."
     ),
@@ -37,7 +40,10 @@ COMMANDS: dict[str, Entry] = {
     "send": Entry("umi_cli.cli.send:send", "Send a command that was signed elsewhere."),
     "decode": Entry(
         "umi_cli.cli.decode:decode",
-        "Explain frames, packets, certificates and images; needs no device.",
+        "Explain frames, packets, certificates and images.",
+    ),
+    "provision": Entry(
+        "umi_cli.cli.provision:provision", "Run a factory line, and account for it."
     ),
     "sim": Entry("umi_cli.cli.sim:sim", "Serve the virtual meter."),
     "host": Entry(

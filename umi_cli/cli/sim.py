@@ -14,6 +14,7 @@ EXAMPLES = """\
 umi sim --tcp 127.0.0.1:0
 umi sim --pty /tmp/meter --opto baud:19200,echo
 umi sim --serial /tmp/meter --state bench.json
+umi sim --tcp 127.0.0.1:4059 --state unit.json --blank
 umi sim --tcp 127.0.0.1:4059 --fault drop:0.05,flip:0.01 --seed 7
 """
 # As in a sim: address. Here they are not called so: click keeps one value for one name, and the
@@ -28,6 +29,7 @@ _IN_ADDRESS = {
     "meter_transport_keys": "transport-keys",
     "max_block": "max-block",
     "activate_after": "activate-after",
+    "key_table": "key-table",
 }
 
 
@@ -57,6 +59,7 @@ _IN_ADDRESS = {
 )
 @click.option("--peripheral", is_flag=True, help="Be a Peripheral: take a Host's address, ask it")
 @click.option("--state", metavar="FILE", default="", help="Remember in a file; else it is new")
+@click.option("--blank", is_flag=True, help="A new one has no identity yet: the factory gives it")
 @click.option("--fault", metavar="SPEC", help="KIND:PROBABILITY,... or all:PROBABILITY")
 @click.option("--seed", metavar="N", help="Of the faults; default: 0")
 @click.option("--as", metavar="ROLE", help="Role of a peer without authentication (bench only)")
@@ -65,6 +68,9 @@ _IN_ADDRESS = {
 @click.option("--max-packet", metavar="BYTES", help="Longest response; default: 65536")
 @click.option("--max-block", metavar="BYTES", help="Longest block of an image; default: 16384")
 @click.option("--activate-after", metavar="SECONDS", help="Run a new image so much later")
+@click.option(
+    "--key-table", metavar="N", help="Certificates of others it has room for; default: 16"
+)
 @click.option("--meter-id", metavar="ID", help="UMI ID of the meter")
 @click.option("--meter-key", metavar="FILE", help="Its own P-256 key")
 @click.option("--meter-cert", metavar="FILE", help="Its own certificate, or chain")
@@ -80,6 +86,7 @@ def sim(
     pty: tuple[Path, ...],
     serial: tuple[Path, ...],
     peripheral: bool,
+    blank: bool,
     state: str,
     **options: str | None,
 ) -> None:
@@ -103,8 +110,9 @@ def sim(
     query = {
         _IN_ADDRESS.get(name, name): text for name, text in options.items() if text is not None
     }
-    if peripheral:
-        query["peripheral"] = "yes"
+    for name, is_wanted in {"peripheral": peripheral, "blank": blank}.items():
+        if is_wanted:
+            query[name] = "yes"
     if app.settings.datasheet != DEFAULT_DATASHEET:
         query["datasheet"] = app.settings.datasheet
     simulation = Simulation(SimOptions.from_query(state, query), time.time())

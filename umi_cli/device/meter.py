@@ -212,10 +212,35 @@ class Meter:
         code = self._resolve(part).code
         if read is not None:
             set_read = SetObjectReadAccess(code=code, roles=read)
-            self._change(set_read, lambda: self.access(part).read == read)
+            self.change(set_read, lambda: self.access(part).read == read)
         if write is not None:
             set_write = SetObjectWriteAccess(code=code, roles=write)
-            self._change(set_write, lambda: self.access(part).write == write)
+            self.change(set_write, lambda: self.access(part).write == write)
+
+    def change(
+        self, command: Command[Any], has_run: Callable[[], bool], *, is_signed: bool = False
+    ) -> None:
+        """Send a command that changes the device; again only if it is found not to have run.
+
+        Args:
+            command: what to send.
+            has_run: finds out by reading back, once the answer was lost.
+            is_signed: sign it on its own.
+
+        Raises:
+            OutcomeUnknownError: the answer was lost, and that cannot be found out.
+            UmiError: as in `Session.request`.
+        """
+        for tries_left in reversed(range(CHANGE_TRIES)):
+            try:
+                self.session.request(command, is_signed=is_signed)
+            except OutcomeUnknownError as lost:
+                if _tell(has_run, lost):
+                    return
+                if not tries_left:
+                    raise
+            else:
+                return
 
     def _first_chunk(self, element_bytes: int) -> int | None:
         """Return how many elements to ask for at once; None for all, on a line that is quick."""
@@ -249,22 +274,7 @@ class Meter:
         )
         definition = self.catalogue.find(part.code)
         is_signed = definition is not None and definition.signed
-        self._change(command, lambda: self.read(part).raw == raw, is_signed=is_signed)
-
-    def _change(
-        self, command: Command[Any], has_run: Callable[[], bool], *, is_signed: bool = False
-    ) -> None:
-        """Send a command that changes the device; again only if it is found not to have run."""
-        for tries_left in reversed(range(CHANGE_TRIES)):
-            try:
-                self.session.request(command, is_signed=is_signed)
-            except OutcomeUnknownError as lost:
-                if _tell(has_run, lost):
-                    return
-                if not tries_left:
-                    raise
-            else:
-                return
+        self.change(command, lambda: self.read(part).raw == raw, is_signed=is_signed)
 
 
 def _tell(has_run: Callable[[], bool], lost: OutcomeUnknownError) -> bool:

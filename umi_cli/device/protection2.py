@@ -236,10 +236,10 @@ class Scheme2:
                 raise
             self._is_pinned = True
         if not self._is_pinned:
-            _check_device(leaf)
+            check_device(leaf)
 
 
-def _check_device(leaf: Certificate) -> None:
+def check_device(leaf: Certificate) -> None:
     """Make sure that a certificate is a device's; `ChainError` otherwise."""
     # Protocol 6.4 names no role for this; without one, whoever commands devices could pose
     # as one of them.

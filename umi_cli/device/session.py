@@ -185,6 +185,10 @@ class Session:
                     self._exchange(command, self._protection, is_signed=False)
             self._protection.doubt()
 
+    def abandon(self) -> None:
+        """Throw the protection away: the device has ended it."""
+        self._protection.doubt()
+
     def deliver(self, signed: SignedCommand) -> Payload:
         """Send a command that was signed elsewhere, to the letter, and return its reply.
 

@@ -1,5 +1,6 @@
 """What a virtual meter holds as it leaves the factory."""
 
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -45,20 +46,34 @@ VALUES: Mapping[str, object] = {
 
 VIRTUAL_METER_ID = UmiId(0x0023_7EFE_0000_0001)
 
+BLANK_VALUES: Mapping[str, object] = {
+    "manufacturer-id": {
+        "model": DELIVERED_MODEL,
+        "manufacturer": "ELS",
+        "factory": "0000",
+        "serial": "00000000",
+    },
+    "life-cycle": "blank",
+}
+"""What a unit that nobody has provisioned has in their place: it knows what it is, not which."""
+_LOCAL = 0x02 << 56  # of an EUI-64: its owner made it up
+_LOCAL_BITS = 48
 
-def new_memory(datasheet: str, umi_id: UmiId) -> Memory:
+
+def new_memory(datasheet: str, umi_id: UmiId, values: Mapping[str, object] = VALUES) -> Memory:
     """Return the memory of a meter that has never run.
 
     Args:
         datasheet: name or file of the datasheet whose objects it has.
         umi_id: who it is.
+        values: of its objects, as in `VALUES`.
 
     Raises:
         InputError: the datasheet is unusable.
     """
     catalogue = Catalogue.load(datasheet)
     store = ObjectStore(catalogue.objects)
-    for name, value in VALUES.items():
+    for name, value in values.items():
         if definition := store.find(name):
             with suppress(InputError):  # a datasheet may have something else under the name
                 store.values[definition.code] = _encode(definition, value)
@@ -69,6 +84,17 @@ def new_memory(datasheet: str, umi_id: UmiId) -> Memory:
         profile=LoadProfile(umi_id.value),
         known_events=known_events(catalogue),
     )
+
+
+def blank_memory(datasheet: str, umi_id: UmiId | None = None) -> Memory:
+    """Return the memory of a unit that nobody has provisioned; raises as `new_memory` does.
+
+    Args:
+        umi_id: its placeholder; a random one if None.
+    """
+    # choice: a placeholder is a random EUI-64 that says of itself that its owner made it up
+    umi_id = umi_id or UmiId(_LOCAL | secrets.randbits(_LOCAL_BITS))
+    return new_memory(datasheet, umi_id, {**VALUES, **BLANK_VALUES})
 
 
 def _encode(definition: ObjectDefinition, value: object) -> bytes:

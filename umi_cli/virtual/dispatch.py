@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from umi_cli.application.codes import ResultCode
 from umi_cli.application.payload import Command, Payload
 from umi_cli.types import Role, UmiId
+from umi_cli.virtual import life_cycle
 from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.peer import Peer, Request
 from umi_cli.virtual.refusal import Refusal
@@ -58,6 +59,7 @@ def run(call: Call) -> Payload:
         Refusal: with the result code that the commander is told.
     """
     command = call.request.command
+    life_cycle.check_command(call.memory, command)
     handler = _HANDLERS.get(type(command))
     if handler is None:
         raise Refusal(ResultCode.NOT_IMPLEMENTED)

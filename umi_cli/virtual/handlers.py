@@ -24,6 +24,7 @@ from umi_cli.application.commands import (
     WriteObjectReply,
 )
 from umi_cli.types import ObjectPart
+from umi_cli.virtual import life_cycle
 from umi_cli.virtual.dispatch import Call, handles
 from umi_cli.virtual.refusal import Refusal
 
@@ -78,7 +79,8 @@ def _write_to(call: Call, part: ObjectPart, value: bytes) -> None:
     store = call.memory.store
     if store.definition(part.code).signed and not call.request.is_signed:
         raise Refusal(ResultCode.INVALID_SIGNATURE)
-    store.write(part, value, call.role)
+    role = life_cycle.role_to_write(call.memory, part.code, value, call.role)
+    store.write(part, value, role)
 
 
 @handles(GetObjectAccess)
@@ -89,11 +91,13 @@ def _get_access(call: Call, command: GetObjectAccess) -> GetObjectAccessReply:
 
 @handles(SetObjectReadAccess)
 def _set_read(call: Call, command: SetObjectReadAccess) -> SetObjectReadAccessReply:
-    call.memory.store.set_access(command.code, call.role, read=command.roles)
+    role = life_cycle.role_to_grant(call.memory, command.code, call.role)
+    call.memory.store.set_access(command.code, role, read=command.roles)
     return SetObjectReadAccessReply()
 
 
 @handles(SetObjectWriteAccess)
 def _set_write(call: Call, command: SetObjectWriteAccess) -> SetObjectWriteAccessReply:
-    call.memory.store.set_access(command.code, call.role, write=command.roles)
+    role = life_cycle.role_to_grant(call.memory, command.code, call.role)
+    call.memory.store.set_access(command.code, role, write=command.roles)
     return SetObjectWriteAccessReply()

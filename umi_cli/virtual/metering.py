@@ -5,6 +5,7 @@ from struct import Struct
 from umi_cli import wire
 from umi_cli.application.codes import ResultCode
 from umi_cli.types import EPOCH_UNIX_S, MAX_DATETIME_S, UNKNOWN_DEVICE, UmiId
+from umi_cli.virtual import life_cycle
 from umi_cli.virtual.event_log import EventNumber, encode_records
 from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.profile import INTERVAL_S, SOFTWARE_RESTART
@@ -79,6 +80,11 @@ class Metering:
         store.on_write("clock-control", self._set_clock, size_bytes=_CLOCK_CONTROL.size)
         store.on_write("event-control", self._acknowledge, size_bytes=_EVENT_CONTROL.size)
         store.on_write("valve", self._move_valve, size_bytes=VALVE_BYTES)
+        store.on_write(
+            "life-cycle",
+            lambda raw: life_cycle.check_step(self._memory, raw),
+            size_bytes=life_cycle.LIFE_CYCLE_BYTES,
+        )
         if wan := store.find("wan-configuration"):
             event = wire.u32(wan.code.value) + wire.u16(ResultCode.OK)
             number = EventNumber.CONFIGURATION_UPDATE
@@ -145,6 +151,9 @@ class Metering:
         umi_id = UmiId(int.from_bytes(raw, "little"))
         if umi_id == UNKNOWN_DEVICE:
             raise Refusal(ResultCode.INVALID_VALUE)
+        # choice: a certificate is for one UMI ID; a meter that has one keeps to it
+        if self._memory.vault.chain and umi_id != self._memory.umi_id:
+            raise Refusal(ResultCode.ALREADY_INSTALLED)
         self._memory.umi_id = umi_id
 
     def _set_clock(self, raw: bytes) -> None:

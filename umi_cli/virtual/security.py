@@ -95,8 +95,10 @@ class Security:
         """
         vault = self._memory.vault
         certificate, role = vault.peer(source, self._memory.umi_id, self.at)
-        if vault.signer is None or not vault.chain:
+        if vault.signer is None:
             raise Refusal(ResultCode.NO_PUBLIC_KEY)
+        if not vault.chain:
+            raise Refusal(ResultCode.NO_CERTIFICATE)
         salt_b = self._salt()
         try:
             key = agree(vault.signer, certificate.body.public_point, salt_a, salt_b)

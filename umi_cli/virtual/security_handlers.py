@@ -37,14 +37,11 @@ from umi_cli.certificates.cvc import CertificateName
 from umi_cli.errors import AuthenticationError
 from umi_cli.security.authentication1 import Handshake, new_nonce
 from umi_cli.types import Role
+from umi_cli.virtual import life_cycle
 from umi_cli.virtual.dispatch import Call, handles
 from umi_cli.virtual.event_log import EventNumber
 from umi_cli.virtual.peer import Challenge
 from umi_cli.virtual.refusal import Refusal
-
-# choice: who may make a key pair and install a chain, once the meter has one: in the factory, as
-# long as it has no chain, whoever is at its line is the factory.
-_FACTORY_ROLES = (Role.MANUFACTURER, Role.SECURITY_AUTHORITY)
 
 
 @handles(S1AuthRequest)
@@ -128,7 +125,13 @@ def _get(call: Call, command: S2GetCertificate) -> S2GetCertificateReply:
 
 @handles(S2AddCertificate)
 def _add(call: Call, command: S2AddCertificate) -> S2AddCertificateReply:
-    call.memory.vault.add(command.certificate, call.memory.umi_id, call.security.at)
+    # choice: whom the meter trusts, once it trusts anybody, its makers say under certificates alone
+    may_add_root = call.request.is_certified and (
+        call.role in life_cycle.MAKERS and life_cycle.may_change_identity(call.memory, call.role)
+    )
+    call.memory.vault.add(
+        command.certificate, call.memory.umi_id, call.security.at, may_add_root=may_add_root
+    )
     return S2AddCertificateReply()
 
 
@@ -149,7 +152,12 @@ def _install(
     call: Call, command: S2InstallOwnCertificateChain
 ) -> S2InstallOwnCertificateChainReply:
     _check_factory(call)
-    call.memory.vault.install_chain(command.certificates, call.memory.umi_id, call.security.at)
+    # choice: a chain that ends is replaced by the security authority, under its certificate
+    is_authority = call.role is Role.SECURITY_AUTHORITY and call.request.is_certified
+    call.memory.vault.install_chain(
+        command.certificates, call.memory.umi_id, call.security.at, may_replace=is_authority
+    )
+    life_cycle.leave_factory(call.memory)
     return S2InstallOwnCertificateChainReply()
 
 
@@ -210,7 +218,7 @@ def _handshake(call: Call, challenge: Challenge) -> Handshake:
 
 
 def _check_factory(call: Call) -> None:
-    if call.memory.vault.chain and call.role not in _FACTORY_ROLES:
+    if not life_cycle.may_change_identity(call.memory, call.role):
         raise Refusal(ResultCode.ACCESS_DENIED)
 
 

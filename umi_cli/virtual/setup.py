@@ -11,7 +11,8 @@ from umi_cli.errors import InputError, UmiError
 from umi_cli.link.events import LinkSettings
 from umi_cli.optical.characters import LineSettings
 from umi_cli.types import EPOCH_UNIX_S, Role, UmiCode, UmiId, parse_datetime
-from umi_cli.virtual.delivered import VIRTUAL_METER_ID, new_memory
+from umi_cli.virtual import life_cycle
+from umi_cli.virtual.delivered import VIRTUAL_METER_ID, blank_memory, new_memory
 from umi_cli.virtual.device import MeterSettings, VirtualMeter
 from umi_cli.virtual.faults import FaultInjector, FaultRates
 from umi_cli.virtual.line import MeterLine
@@ -24,6 +25,7 @@ from umi_cli.virtual.pins import PeripheralPins
 from umi_cli.virtual.slots_file import SlotsFile
 from umi_cli.virtual.state import StateFile
 from umi_cli.virtual.updates import DEFAULT_MAX_BLOCK_BYTES, UpdateSettings
+from umi_cli.virtual.vault import KEY_TABLE_SIZE
 
 DEFAULT_DATASHEET = "ei4"
 MIN_PACKET_BYTES = 128  # shorter ones hold no reply at all
@@ -51,6 +53,10 @@ class SimOptions:
     """How long after it was accepted an image is run."""
     umi_id: UmiId | None = None
     """What the state says, or the virtual meter's, if None."""
+    is_blank: bool = False
+    """Nobody has provisioned it, unless the state says that somebody has."""
+    key_table_size: int = KEY_TABLE_SIZE
+    """How many certificates of others it has room for."""
     key: Path | None = None
     cert: Path | None = None
     anchor: Path | None = None
@@ -109,6 +115,7 @@ class Simulation:
         except UmiError:
             self.close()
             raise
+        memory.vault.key_table_size = options.key_table_size
         if options.time_s is not None:
             memory.clock_offset_s = options.time_s + EPOCH_UNIX_S - utc
         settings = MeterSettings(
@@ -175,6 +182,8 @@ class Simulation:
                 transport_keys=dict(options.transport_keys),
             ),
         )
+        if memory.vault.chain:
+            life_cycle.leave_factory(memory)
 
     def save(self) -> None:
         """Write what the meter remembers to its state file, if it has one."""
@@ -198,9 +207,10 @@ class Simulation:
             memory = load_memory(text, str(options.state), options.datasheet)
             memory.umi_id = options.umi_id or memory.umi_id
             return memory
-        return new_memory(
-            options.datasheet or DEFAULT_DATASHEET, options.umi_id or VIRTUAL_METER_ID
-        )
+        datasheet = options.datasheet or DEFAULT_DATASHEET
+        if options.is_blank:
+            return blank_memory(datasheet, options.umi_id)
+        return new_memory(datasheet, options.umi_id or VIRTUAL_METER_ID)
 
 
 def parse_defer(text: str) -> dict[UmiCode, int]:
@@ -224,10 +234,15 @@ def parse_number(name: str, lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
-def _switch(text: str) -> bool:
-    if text not in ("", "yes", "no"):
-        raise InputError(f"peripheral takes yes or no, not {text!r:.60}")
-    return text != "no"
+def _switch(name: str) -> Callable[[str], bool]:
+    """Return a parser for yes or no."""
+
+    def parse(text: str) -> bool:
+        if text not in ("", "yes", "no"):
+            raise InputError(f"{name} takes yes or no, not {text!r:.60}")
+        return text != "no"
+
+    return parse
 
 
 def _role_keys(text: str) -> object:
@@ -255,7 +270,9 @@ _PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "umi-id": ("umi_id", UmiId.parse),
     "opto": ("optical", OpticalCharacter.parse),
     "pins": ("pin_faults", PinFaultRates.parse),
-    "peripheral": ("is_peripheral", _switch),
+    "peripheral": ("is_peripheral", _switch("peripheral")),
+    "blank": ("is_blank", _switch("blank")),
+    "key-table": ("key_table_size", parse_number("key-table", 1, 1000)),
     "key": ("key", Path),
     "cert": ("cert", Path),
     "anchor": ("anchor", Path),

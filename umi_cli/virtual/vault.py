@@ -20,6 +20,7 @@ from umi_cli.types import EPOCH, UNKNOWN_DEVICE, Role, UmiId
 from umi_cli.virtual.refusal import Refusal
 
 KEY_TABLE_SIZE = 16  # certificates of others, as small devices have it
+ROOTS = 4  # choice: so many, for one authority may hand over to the next
 REVOCATION_SIZE = 16
 USED_SIGNATURES = 256  # signed commands whose window is still open
 
@@ -52,6 +53,8 @@ class Vault:
     """Digests of signed commands that ran, and when their windows close (UMI datetime)."""
     transport_keys: dict[int, AesKey] = field(default_factory=dict, repr=False)
     """What images may be encrypted with, by ID (protocol 7)."""
+    key_table_size: int = KEY_TABLE_SIZE
+    """How many certificates of others fit; not remembered."""
 
     @property
     def trust(self) -> Trust:
@@ -82,18 +85,30 @@ class Vault:
         self._verify(certificate, own_id, at)
         return certificate, authorisation.role
 
-    def add(self, data: bytes, own_id: UmiId, at: datetime) -> None:
-        """Take another's certificate; `Refusal` says why not."""
+    def add(self, data: bytes, own_id: UmiId, at: datetime, *, may_add_root: bool = False) -> None:
+        """Take another's certificate; `Refusal` says why not.
+
+        Args:
+            data: the certificate.
+            own_id: the meter's UMI ID.
+            at: the meter's time.
+            may_add_root: whoever hands it over may say whom the meter trusts.
+        """
         certificate = _decode(data)
-        if not self.anchors and certificate.body.issuer == certificate.body.subject:
+        if certificate in (*self.anchors, *self.chain):
+            return  # it has it
+        # choice: a meter that trusts nobody yet, in the factory, takes the first root it is given
+        is_first = not self.anchors and not self.chain
+        is_root = certificate.body.issuer == certificate.body.subject
+        if is_root and (is_first or may_add_root):
             self._add_anchor(certificate)
             return
         subject = certificate.body.subject
         self._verify(certificate, own_id, at)
         self._check_newer(certificate, at)
-        if subject not in self.key_table and len(self.key_table) >= KEY_TABLE_SIZE:
+        if subject not in self.key_table and len(self.key_table) >= self.key_table_size:
             self.drop_untrusted(own_id, at)
-            if len(self.key_table) >= KEY_TABLE_SIZE:
+            if len(self.key_table) >= self.key_table_size:
                 raise Refusal(ResultCode.KEY_TABLE_FULL)
         self.key_table[subject] = certificate
 
@@ -115,14 +130,15 @@ class Vault:
                 del self.key_table[subject]
 
     def _add_anchor(self, certificate: Certificate) -> None:
-        # choice: a meter that trusts nobody yet, in the factory, takes the first root it is given
         if not certificate.is_authority:
             raise Refusal(ResultCode.INVALID_CERTIFICATE)
         try:
             certificate.envelope.verify(certificate.body.public_point)
         except SignatureError as error:
             raise Refusal(ResultCode.INVALID_CERTIFICATE_SIGNATURE) from error
-        self.anchors = (certificate,)
+        if len(self.anchors) >= ROOTS:
+            raise Refusal(ResultCode.KEY_TABLE_FULL)
+        self.anchors = (*self.anchors, certificate)
 
     def _verify(self, certificate: Certificate, own_id: UmiId, at: datetime) -> None:
         others = [*self.key_table.values(), *self.chain]
@@ -147,11 +163,20 @@ class Vault:
         issuer = self.anchors[0].body.subject if self.anchors else UNKNOWN_DEVICE
         return CertificateRequest.create(self.signer, issuer=issuer, subject=own_id).encode()
 
-    def install_chain(self, data: bytes, own_id: UmiId, at: datetime) -> None:
-        """Take the meter's own certificates; `Refusal` says why not."""
+    def install_chain(
+        self, data: bytes, own_id: UmiId, at: datetime, *, may_replace: bool = False
+    ) -> None:
+        """Take the meter's own certificates, all of them or none; `Refusal` says why not.
+
+        Args:
+            data: the certificates, own first, then upwards.
+            own_id: the meter's UMI ID.
+            at: the meter's time.
+            may_replace: they may take the place of those that it has.
+        """
         if self.signer is None:
             raise Refusal(ResultCode.NO_PUBLIC_KEY)
-        if self.chain:
+        if self.chain and not may_replace:
             raise Refusal(ResultCode.ALREADY_INSTALLED)
         try:
             chain = decode_chain(data)
