@@ -94,7 +94,7 @@ FEATURES: tuple[Feature, ...] = (
     _done("card-verifiable certificates, aliases", "6.4", "F", "certificates.cvc"),
     _done("certificate chains and their rules", "6.4", "F", "certificates.chain"),
     _done(
-        "bounds of serial numbers and chains, nested times",
+        "bounds of serial numbers and chains, nested times, whose requests are answered",
         "6.4",
         "C",
         "certificates.cvc, certificates.chain, certificates.issue",
@@ -117,6 +117,7 @@ FEATURES: tuple[Feature, ...] = (
         "C",
         "virtual.vault, virtual.security_handlers",
     ),
+    _done("key pair, request, chain, trust and rights in a device", "6.4", "S", "device.identity"),
     _done("image encryption", "6.5", "S/C", "images.encryption"),
     _done(
         "image package, its bounds, who signs it and for whom, what is newer",

@@ -618,7 +618,32 @@ TOKEN_RUNS: Sequence[tuple[str, int]] = (
     ("key show pkcs11:token=umi?module-path=/nonexistent.so&pin-source={d}/hsm/pin", 22),
     ("key show pkcs11:token=umi?module-path={d}/hsm/pin&pin-source={d}/hsm/pin", 22),
 )
-FIXED = [*DESK_RUNS, *IMAGE_RUNS, *UPLOAD_RUNS, *SECRET_WRITES]
+KEY_INTO = f"-p {{fresh}} {MAKER} device key service"
+DEVICE_RUNS: Sequence[tuple[str, int]] = (
+    (f"{KEY_INTO} {{d}}/other.key --yes", 0),
+    (f"{KEY_INTO} {{d}}/locked.key --yes {UNLOCK}", 0),
+    (f"{KEY_INTO} {{d}}/locked.key --yes {WRONGLY}", 22),
+    (f"{KEY_INTO} {{d}}/other.key", 2),
+    (f"{KEY_INTO} {{d}}/other.key --dry-run", 2),
+    (f"{KEY_INTO} {{own}} --yes", 22),
+    (f"{KEY_INTO} - --yes", 22),
+    (f"{KEY_INTO} env:HEX_KEY --yes", 22),
+    *((f"{KEY_INTO} {{d}}/{name}.key --yes", 22) for name in ("hex", "bare", "list", "new")),
+    (f"-p {{fresh}} {OPEN} device key service {{d}}/other.key --yes", 23),
+    (f"-p {{fresh}} {SCHEME_1} device key service {{d}}/other.key --yes", 2),
+    ("-p {fresh} device key service {d}/other.key --yes", 2),
+    (f"-p {{fresh}}&fault=drop:1 {SHORT} {MAKER} device key service {{d}}/other.key --yes", 14),
+    ("-p {fresh} device keypair", 0),
+    ("-p {fresh} device csr --out new.req", 0),
+    ("-p {fresh} device csr --out {own}", 2),
+    ("-p {fresh} device certificate", 0),
+    ("-p {fresh} device trust {own}", 22),
+    ("-p {fresh} device install {own} --anchor {root}", 22),
+    ("-p {fresh} device install {d}/meter.cvc --anchor {root}", 0),
+    (f"-p {{fresh}} {MAKER} device relinquish --yes", 0),
+    (f"-p {{fresh}} {MAKER} device revoke {{chain}} --yes", 23),
+)
+FIXED = [*DESK_RUNS, *IMAGE_RUNS, *UPLOAD_RUNS, *SECRET_WRITES, *DEVICE_RUNS]
 
 
 def line_run(command: str, scheme: str, way: str) -> str:
@@ -878,6 +903,9 @@ PLACES = (
     "-p sim info --scheme 1 --role service --key {secret}",
     "-p sim read umi-id --scheme 1 --role service --key {secret}",
     "-p sim write scheme-1-keys[5] {secret}",
+    "-p sim device key service {secret} --yes",
+    "-p {fresh} device key service {secret} --key {own} --cert {d}/maker.cvc --anchor {root} --yes",
+    "-p {fresh} device key {secret} {d}/service.key --key {own} --cert {d}/maker.cvc --yes",
     "-p sim write scheme-1-keys[5] hex:{secret}",
     '-p sim write scheme-1-keys ["{secret}"]',
     "sign valve open --target 1 --out - --cert {chain} --key {secret}",

@@ -267,6 +267,21 @@ def test_a_certificate_must_be_the_one_that_was_asked_for() -> None:
     assert identity.fetch_certificate(meter, ROOT_ID) == ROOT
 
 
+@pytest.mark.parametrize("code", [ResultCode.NOT_IMPLEMENTED, ResultCode.UNAVAILABLE])
+def test_a_device_that_makes_no_requests_says_so(code: ResultCode) -> None:
+    """That is not the answer of one without a key pair: nothing is made on it."""
+
+    def refusing(packet: bytes, forward: Forward) -> bytes | None:
+        if type_of(packet) != PT.S2_GET_CSR:
+            return forward(packet)
+        return forged(packet, PT.S2_GET_CSR_RESPONSE, result=code)
+
+    line, meter = blank(refusing)
+    with pytest.raises(RefusedError, match=code.name):
+        identity.make_key_pair(meter)
+    assert PT.S2_GENERATE_KEYPAIR not in line.types
+
+
 WRONG_CHAINS: dict[ChainFailure, Callable[[CertificateRequest], tuple[Certificate, ...]]] = {
     ChainFailure.WRONG_KEY: lambda request: issued(request, public_point=FALSE_KEY.public_point),
     ChainFailure.WRONG_SUBJECT: lambda request: issued(replace(request, subject=UmiId(9))),

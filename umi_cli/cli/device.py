@@ -9,7 +9,7 @@ from umi_cli.cli.base import group
 from umi_cli.cli.context import App, pass_app
 from umi_cli.cli.device_rights import answer_revocation, check_revocation, relinquish, revoke
 from umi_cli.cli.naming import naming_the_failure
-from umi_cli.cli.params import ROLE, UMI_ID
+from umi_cli.cli.params import UMI_ID
 from umi_cli.errors import InputError, KeyUnusableError
 from umi_cli.output.render import Table, View
 
@@ -157,10 +157,10 @@ def certificate(app: App, subject: "UmiId | None", out: str | None) -> None:
 @device.command(
     examples=KEY + "\numi -p sim:unit.json device key user env:USER_KEY --yes --dry-run"
 )
-@click.argument("whose", metavar="ROLE", type=ROLE)
+@click.argument("whose", metavar="ROLE")
 @click.argument("source", metavar="SOURCE")
 @pass_app
-def key(app: App, whose: "Role", source: str) -> None:
+def key(app: App, whose: str, source: str) -> None:
     """Set the key that everyone in a role shares under scheme 1.
 
     SOURCE is a file that umi key new --type aes128 has made, -, fd:3, file:PATH or env:NAME; never
@@ -171,22 +171,34 @@ def key(app: App, whose: "Role", source: str) -> None:
     from umi_cli.device.identity import check_key_may_go, set_role_key
     from umi_cli.security.keys import check_value
 
-    new = load_key(app.settings, source)
+    role, new = _role_of(whose), load_key(app.settings, source)
     if not isinstance(new, AesKey):
         raise KeyUnusableError(
             "a role's key is an AES-128 key, and this is a P-256 key",
             hint="make one with: umi key new FILE --type aes128",
         )
     with app.connect(is_secret=True) as meter:
-        check_key_may_go(meter, whose)
-        app.confirm(
-            loss=f"replace the key of the role {whose.label}: an older one is of no use then"
-        )
-        set_role_key(meter, whose, new)
+        check_key_may_go(meter, role)
+        app.confirm(loss=f"replace the key of the role {role.label}, and make an older one useless")
+        set_role_key(meter, role, new)
     is_set = not app.settings.dry_run
-    data = {"role": whose.label, "check_value": check_value(new), "changed": is_set}
+    data = {"role": role.label, "check_value": check_value(new), "changed": is_set}
     verb = "set" if is_set else "would be set"
-    app.emit(data, View(blocks=(f"{whose.label}: key {check_value(new).hex()} {verb}",), raw=()))
+    app.emit(data, View(blocks=(f"{role.label}: key {check_value(new).hex()} {verb}",), raw=()))
+
+
+def _role_of(text: str) -> "Role":
+    """Return a role by name or number; `InputError` if there is none.
+
+    It does not repeat the text: who confuses two arguments may have typed a key here.
+    """
+    from umi_cli.types import Role
+
+    try:
+        return Role.parse(text)
+    except InputError:
+        names = ", ".join(role.label for role in Role if role is not Role.GUEST)
+        raise InputError("the first argument is no role", hint=f"roles are {names}") from None
 
 
 def _load(paths: tuple[str, ...]) -> "list[Certificate]":

@@ -57,7 +57,7 @@ def revoke(app: App, **given: "Unpack[Given]") -> None:
     from umi_cli.device import identity
 
     name = _name_of(given)
-    app.confirm(loss=f"revoke {name}: the device no longer obeys its holder")
+    app.confirm(loss=f"revoke {name}, whose holder the device no longer obeys")
     with app.connect() as meter:
         identity.revoke(meter, name)
     _tell(app, name, "revoked", {})
@@ -94,7 +94,7 @@ def answer_revocation(app: App, verdict: str, **given: "Unpack[Given]") -> None:
 
     name, is_revoked = _name_of(given), verdict == "revoked"
     if is_revoked:
-        app.confirm(loss=f"revoke {name}: the device no longer obeys its holder")
+        app.confirm(loss=f"revoke {name}, whose holder the device no longer obeys")
     with app.connect() as meter:
         identity.answer_revocation(meter, name, is_revoked=is_revoked)
     _tell(app, name, f"told to be {verdict}", {"verdict": verdict})
