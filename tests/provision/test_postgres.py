@@ -10,6 +10,7 @@ import pytest
 from tests.provision import worker
 from tests.provision.conftest import Place
 from tests.provision.server import GUARDED_USER, PASSWORD, Line, Server
+from tests.provision.test_killed import take_soon
 from tests.provision.worker import IDS, start
 from umi_cli.errors import ConflictError, InputError, JournalError, KeyUnusableError
 from umi_cli.provision.journal import Journal, Phase, open_journal
@@ -103,6 +104,18 @@ def test_a_lock_is_taken_again_with_the_connection(cut_place: Place, line: Line)
                 pass
     with other.lock("unit"):
         pass
+
+
+def test_a_lock_is_taken_and_left_on_a_line_that_is_cut(cut_place: Place, line: Line) -> None:
+    journal, other = cut_place.open(), cut_place.open("station-2", cut_place.server_url)
+    for way, length in [(way, length) for way in ("in", "out") for length in range(1, 250, 12)]:
+        line.cut_after(way, length)
+        with journal.lock("unit"):
+            with pytest.raises(ConflictError), other.lock("unit"):
+                pass
+            line.cut_after(way, length)
+    line.cut()
+    take_soon(other, "unit")
 
 
 @pytest.mark.usefixtures("impatient")

@@ -112,6 +112,31 @@ def test_two_journals_of_one_process_do_not_take_each_others_locks(file: Place) 
         assert journal.verify().number == 2
 
 
+def test_a_long_journal_is_written_as_fast_as_a_short_one(file: Place) -> None:
+    """Counted in steps of SQLite's machine, for a clock would be no proof."""
+    with file.open() as journal:
+        assert isinstance(journal, sqlite_journal.SqliteJournal)
+        journal.rows("PRAGMA synchronous = OFF")
+        steps = [steps_of_a_unit(journal, number) for number in range(1000)]
+    assert max(steps[-10:]) < 1.5 * max(steps[10:20])
+
+
+def steps_of_a_unit(journal: sqlite_journal.SqliteJournal, number: int) -> int:
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    journal._db.set_progress_handler(count, 1)
+    journal.allot(f"unit{number}", "serial", worker.SERIALS)
+    journal.claim(f"unit{number}", "board", f"B{number}")
+    journal.record(f"unit{number}", "flash", Phase.DONE)
+    journal.finish(f"unit{number}")
+    journal._db.set_progress_handler(None, 1)
+    return steps
+
+
 # Files that are none
 
 

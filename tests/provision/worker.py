@@ -5,8 +5,9 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -14,6 +15,11 @@ from umi_cli.errors import ConflictError
 from umi_cli.provision import ledger, sqlite_journal
 from umi_cli.provision.journal import Journal, Phase, open_journal
 from umi_cli.provision.pools import Pool
+
+psycopg: Any = None
+with suppress(ImportError):  # before the stations are forked, for each would take its time
+    psycopg = import_module("psycopg")
+    import_module("umi_cli.provision.postgres_journal")
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.provision.worker"])
@@ -144,12 +150,10 @@ def _instrument_sqlite(pass_point: Callable[..., None]) -> None:
 
 
 def _instrument_postgres(pass_point: Callable[..., None]) -> None:
-    try:
-        import psycopg
-
-        from umi_cli.provision.postgres_journal import PostgresJournal
-    except ImportError:
+    if psycopg is None:
         return
+    from umi_cli.provision.postgres_journal import PostgresJournal
+
     _after(psycopg.Connection, "execute", pass_point)
     _after(PostgresJournal, "_transact", pass_point)
 

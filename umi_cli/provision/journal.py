@@ -201,7 +201,7 @@ class Journal(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of the journal and of every lock."""
+        """Let go of the journal; locks are left before."""
 
     def __enter__(self) -> Self: ...
 

@@ -84,7 +84,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the journal and of every lock."""
+        """Let go of the journal (`Journal.close`)."""
 
     def __enter__(self) -> Self:
         return self

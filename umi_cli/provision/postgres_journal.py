@@ -109,7 +109,7 @@ class PostgresJournal(Ledger):
             secret = address.password_source.read_text("password of the journal's database")
             self._secret["password"] = secret.decode(errors="surrogateescape")
         self._held: dict[str, int] = {}  # what the journal's last entry was before the lock
-        self._connections = 0
+        self._lost_sessions: set[int] = set()
         self._db: psycopg.Connection[Row] | None = None
         with contextlib.ExitStack() as failure:
             failure.callback(self.close)
@@ -179,7 +179,7 @@ class PostgresJournal(Ledger):
     def _connection(self) -> psycopg.Connection[Row]:
         if self._db is None:
             self._db = self._connect()
-            self._connections += 1
+            self._lost_sessions.add(self._db.info.backend_pid)  # once it is not this one any more
         return self._db
 
     def _connect(self) -> psycopg.Connection[Row]:
@@ -227,12 +227,8 @@ class PostgresJournal(Ledger):
         check_name(unit, "unit")
         if unit in self._held:
             raise at_work(unit)
-        number, before = self.head().number, self._connections
-        is_ours = self._persist(lambda db: _try_lock(db, unit))
-        if not is_ours and self._connections != before:
-            # The lock may be our own lost session's, that the server has not given up yet.
-            is_ours = self._persist(lambda db: _lock_patiently(db, unit))
-        if not is_ours:
+        number = self.head().number
+        if not self._persist(lambda db: self._lock_unless_taken(db, unit)):
             raise at_work(unit)
         self._held[unit] = number
         try:
@@ -240,6 +236,14 @@ class PostgresJournal(Ledger):
         finally:
             self._held.pop(unit, None)
             self._unlock(unit)
+
+    def _lock_unless_taken(self, db: psycopg.Connection[Row], unit: str) -> bool:
+        """Lock a unit; one that our own lost session still has, once the server gives it up."""
+        if _try_lock(db, unit):
+            return True
+        holder = _holder(db, unit)
+        is_free_soon = holder is None or holder in self._lost_sessions
+        return is_free_soon and _lock_patiently(db, unit)
 
     def _unlock(self, unit: str) -> None:
         """Free a unit; where that fails the session ends, and its locks with it."""
@@ -288,6 +292,17 @@ def _lock_number(name: str) -> int:
 def _try_lock(db: psycopg.Connection[Row], unit: str) -> bool:
     rows = _Tables(db).rows("SELECT pg_try_advisory_lock(?)", _lock_number(unit))
     return bool(rows[0][0])
+
+
+def _holder(db: psycopg.Connection[Row], unit: str) -> int | None:
+    """Return the session that has a unit's lock, by its number; None if it is free by now."""
+    rows = _Tables(db).rows(
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND (classid::bigint << 32) | objid::bigint = ?",
+        _lock_number(unit),
+    )
+    return int(rows[0][0]) if rows else None
 
 
 def _lock_patiently(db: psycopg.Connection[Row], unit: str) -> bool:

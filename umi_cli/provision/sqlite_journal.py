@@ -50,8 +50,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                 OR EXISTS (SELECT 1 FROM umi_entries WHERE request = NEW.request)
             BEGIN SELECT RAISE(ABORT, 'an entry stands behind all others'); END""",
         """CREATE TRIGGER umi_allotments_append BEFORE INSERT ON umi_allotments
-            WHEN EXISTS (SELECT 1 FROM umi_allotments WHERE kind = NEW.kind
-                AND (value = NEW.value OR unit = NEW.unit))
+            WHEN EXISTS (SELECT 1 FROM umi_allotments WHERE kind = NEW.kind AND value = NEW.value)
+                OR EXISTS (SELECT 1 FROM umi_allotments WHERE unit = NEW.unit AND kind = NEW.kind)
             BEGIN SELECT RAISE(ABORT, 'a value is given once'); END""",
         *(
             f"""CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
