@@ -6,11 +6,15 @@ from tests import campaign
 from tests.independent import IndependentReader, Refused
 from tests.virtual.bench import START_S, START_UNIX_S
 from tests.virtual.pinned import IDENTITY, frame
+from umi_cli.application.codes import ResultCode
+from umi_cli.application.commands import ReadObjectReply
+from umi_cli.application.packet import Envelope, Message
 from umi_cli.errors import InputError
 from umi_cli.link.frame import HOST_ADDRESS, Frame, FrameType, LinkErrorCode
 from umi_cli.link.stream import DEFAULT_IDLE_GAP_S
+from umi_cli.security.scheme0 import Scheme0
 from umi_cli.transports.memory import MemoryTransport
-from umi_cli.types import UmiId
+from umi_cli.types import Role, UmiCode, UmiId
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID, new_memory
 from umi_cli.virtual.device import HOST_ALIAS, MeterSettings, VirtualMeter
 from umi_cli.virtual.host import Host, HostLine
@@ -126,6 +130,47 @@ def test_it_takes_what_its_peripherals_publish(star: Star) -> None:
     assert told == [(SECOND, 1 << 12, START_S)]
 
 
+@pytest.mark.parametrize(
+    ("code", "value", "result"),
+    [
+        (UmiCode(0), FIRST.encode(), ResultCode.OK),
+        (UmiCode(0), FIRST.encode(), ResultCode.ACCESS_DENIED),
+        (UmiCode(0), FIRST.encode()[:7], ResultCode.OK),
+        (UmiCode(0), FIRST.encode() + b"\0", ResultCode.OK),
+        (UmiCode(CODE), FIRST.encode(), ResultCode.OK),
+    ],
+    ids=["right", "refused", "too short", "too long", "another object"],
+)
+def test_a_peripheral_is_known_by_its_umi_id_alone(
+    star: Star, code: UmiCode, value: bytes, result: ResultCode
+) -> None:
+    line = star.host.new_port(1)
+    line.on_timer(star.now, START_UNIX_S)
+    assert [each.frame_type for each in due(line)] == [FrameType.RESYNC]
+    [subscribed] = star.tell(
+        line, frame(0, kind=FrameType.RESYNC_RESPONSE, destination=0, source=1)
+    )
+    answered = frame(subscribed.sequence, b"?", FrameType.SIMPLE_RESPONSE, destination=0, source=1)
+    [asked] = star.tell(line, answered)
+    envelope, message = Scheme0().open(asked.payload)
+    answer = Message(
+        transaction=message.transaction,
+        created_s=START_S,
+        packet_type=ReadObjectReply.TYPE,
+        argument=result,
+        payload=ReadObjectReply(code=code, value=value).encode(),
+    )
+    packet = Scheme0().seal(
+        Envelope(source=envelope.destination, destination=envelope.source), answer
+    )
+    star.tell(
+        line,
+        frame(asked.sequence, packet, FrameType.SIMPLE_RESPONSE, destination=0, source=1),
+    )
+    is_right = (code, value, result) == (UmiCode(0), FIRST.encode(), ResultCode.OK)
+    assert star.identified == ([(1, FIRST)] if is_right else [])
+
+
 def test_a_peripheral_that_was_reset_is_greeted_anew(star: Star) -> None:
     star.plug(1, FIRST)
     line, peripheral = star.ports[0]
@@ -138,11 +183,11 @@ def test_a_peripheral_that_was_reset_is_greeted_anew(star: Star) -> None:
 def test_half_a_frame_is_left_behind_after_the_idle_gap(star: Star) -> None:
     line = star.host.new_reader("reader")
     whole = frame(0, kind=FrameType.RESYNC, destination=0, source=0)
-    assert star.tell(line, whole[:3]) == []
+    assert star.tell(line, b"\x11\x00\xf9\x05" + whole) == []
     assert line.deadline == star.now + DEFAULT_IDLE_GAP_S
     star.now += DEFAULT_IDLE_GAP_S
     line.on_timer(star.now, START_UNIX_S + star.now)
-    assert [each.frame_type for each in star.tell(line, whole)] == [FrameType.RESYNC_RESPONSE]
+    assert [each.frame_type for each in due(line)] == [FrameType.RESYNC_RESPONSE]
 
 
 # What it forwards
@@ -257,6 +302,12 @@ def test_who_has_authenticated_with_the_host_is_let_through(star: Star, scheme: 
     assert line.is_authenticated
     assert star.tell(line, asked) == []
     assert port.data_to_send()[-1] == asked
+
+
+def test_a_guest_is_nobody_who_has_authenticated(star: Star) -> None:
+    line = star.host.new_reader("reader")
+    line.line.peer.authenticated[FIRST] = Role.GUEST
+    assert not line.is_authenticated
 
 
 # Who starts over

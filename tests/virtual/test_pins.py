@@ -109,7 +109,6 @@ def test_power_and_reset_end_whatever_it_does(ready: Pinned, act: str) -> None:
     port.clock(bytes(HEADER_BYTES))  # half of what it offers
     off_and_on()
     assert port.is_silent()
-    port.resync()
     port.put(question())
     assert value_in(port.fetch()) == IDENTITY
 
@@ -118,6 +117,8 @@ def test_a_reset_forgets_the_stored_answers(ready: Pinned) -> None:
     ready.put(question())
     assert value_in(ready.fetch()) == IDENTITY
     ready.reset(True)
+    ready.wait(1.0)
+    assert ready.meter.is_off(ready.now)
     ready.reset(False)
     assert ready.falls_within(READY_WITHIN_S)
     ready.see()
@@ -273,9 +274,24 @@ def test_between_two_frames_intb_is_high_for_an_edge(ready: Pinned) -> None:
     assert ready.fetch().frame_type == FrameType.SIMPLE
 
 
-def test_it_offers_nothing_while_it_is_selected(ready: Pinned) -> None:
+def test_it_offers_the_next_frame_once_csb_is_high(ready: Pinned) -> None:
+    ready.reset(True)
+    ready.reset(False)
+    assert ready.falls_within(READY_WITHIN_S)
+    ready.see()
+    ready.put(resync())
+    assert ready.falls_within(WITHIN_S)
+    ready.select(True)
+    ready.clock(bytes(HEADER_BYTES + CRC_BYTES))
+    ready.wait(0.5)
+    assert not ready.is_low()
+    ready.select(False)
+    assert ready.fetch().frame_type == FrameType.SIMPLE
+
+
+def test_who_selects_it_before_it_offers_is_heard_first(ready: Pinned) -> None:
     ready.put(question())
-    ready.select(True)  # before it offers: the Host wakes it
+    ready.select(True)
     assert ready.falls_within(WITHIN_S)
     assert ready.pins.state is PinState.AWAKE
     ready.clock(question(2))

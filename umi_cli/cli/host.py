@@ -83,7 +83,11 @@ def _config(app: App, attach: tuple[str, ...]) -> "HostConfig":
     from umi_cli.cli.host_config import parse_attachment
 
     config = app.host_config
-    given = {port.number: port for port in map(parse_attachment, attach)}
+    given: dict[int, PortConfig] = {}
+    for port in map(parse_attachment, attach):
+        if port.number in given:
+            raise InputError(f"port {port.number} is attached twice")
+        given[port.number] = port
     return replace(config, ports={**config.ports, **given})
 
 

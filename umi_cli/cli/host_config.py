@@ -77,13 +77,16 @@ def parse_attachment(text: str) -> PortConfig:
 def _port(place: str, name: str, entry: Any) -> PortConfig:
     from umi_cli.transports.address import Address
 
-    if not (name.isascii() and name.isdigit() and 1 <= int(name) <= MAX_PORT):
+    if name not in map(str, range(1, MAX_PORT + 1)):
         raise InputError(f"{place} is no port of a Host: they are 1 to {MAX_PORT}", hint=_HINT)
     if not isinstance(entry, dict) or set(entry) - _PORT_KEYS or "address" not in entry:
         raise InputError(f"{place} is not understood", hint=_HINT)
     if not isinstance(entry.get("authenticate", False), bool):
         raise InputError(f"{place}.authenticate is true or false")
-    address = Address.parse(str(entry["address"]))
+    try:
+        address = Address.parse(str(entry["address"]))
+    except InputError as error:
+        raise InputError(f"{place}: {error}", hint=error.hint) from error
     if address.kind != "spi":
         raise InputError(f"{place}: {address.text} is no port with pins", hint=_HINT)
     return PortConfig(
