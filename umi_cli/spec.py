@@ -47,6 +47,7 @@ FEATURES: tuple[Feature, ...] = (
     _done("sequence wraps from 15 to 1 inside one packet", "2.3", "C", "link.connection"),
     _done("a repeated command is answered from store, executed once", "2.3", "C", "link.responder"),
     _done("finding the next frame in a noisy stream", "2.3", "C", "link.stream"),
+    _done("how soon a fragment that was lost is repeated", "2.3", "C", "link.patience"),
     _done("fragment header, types, errors", "2.4", "F", "link.fragment"),
     _done("how fragments alternate", "2.4", "C", "link.commander, link.responder, link.fragment"),
     _done("application packet", "3.1", "F", "application.packet"),

@@ -181,6 +181,7 @@ def uploader(app: "App", line: "Line") -> "UploadImage":
             upload(
                 meter,
                 transfer,
+                version=image.label.version,
                 block_bytes=first_block_bytes(meter, None),
                 state=None,
                 result=result,
