@@ -7,8 +7,10 @@ from pathlib import Path
 from tests.cli.desk import Desk
 from umi_cli.certificates.chain import decode_chain
 from umi_cli.certificates.trust import Anchor, Trust
+from umi_cli.connecting import connect
 from umi_cli.crypto import PrivateKey
 from umi_cli.device.credentials import Scheme2Credentials
+from umi_cli.device.meter import Meter
 from umi_cli.security.keys import decode_key
 
 ROOT_ID, STATION_ID = "00237EFFFFFFFFFF", "00237EFE0000A001"
@@ -105,6 +107,11 @@ class Factory:
             chain=decode_chain((self.path / "station.cvc").read_bytes()),
             trust=Trust(anchors=(Anchor.of(root),)),
         )
+
+    def connect(self, address: str) -> Meter:
+        """Open a unit as the station does that proves itself."""
+        own = self.credentials
+        return connect(address, credentials=own, umi_id=own.certificate.body.subject)
 
 
 def built(path: Path) -> Factory:

@@ -78,6 +78,7 @@ def run(
     """
     from umi_cli.cli.provision_line import line_of
     from umi_cli.provision.plan import load_plan
+    from umi_cli.transports.address import Address
 
     addresses = [each for each in (stations or app.settings.port or "").split(",") if each]
     plan = load_plan(plan_path)
@@ -87,6 +88,8 @@ def run(
         return
     if not addresses:
         raise InputError("no station is named", hint="add --stations ADDRESS,..., or -p ADDRESS")
+    for address in addresses:
+        Address.parse(address)
     operator = operator or getpass.getuser()
     if len(addresses) > 1:
         from umi_cli.cli.provision_stations import run_stations

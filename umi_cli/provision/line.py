@@ -129,7 +129,7 @@ def written(catalogue: Catalogue, planned: PlannedWrite | PlannedTest) -> tuple[
 def resolved(
     catalogue: Catalogue, planned: PlannedWrite | PlannedAccess | PlannedTest
 ) -> ObjectPart:
-    """Return the object that a plan means; `InputError` with file, line and key if there is none."""
+    """Return the object that a plan means; `InputError` with its place if there is none."""
     try:
         return catalogue.resolve(planned.object)
     except UmiError as error:

@@ -267,14 +267,30 @@ def _rows(table: Table, path: Path) -> Iterator[Mapping[str, str]]:
     if "serial" not in columns or columns - {"serial", "umi_id"}:
         raise table.fault("csv", f"{path}: the columns are serial, and umi_id if they are listed")
     for number, row in enumerate(reader, start=2):
-        values = {key: (value or "").strip() for key, value in row.items() if key is not None}
+        try:
+            values = _given(row)
+        except InputError as error:
+            raise table.fault("csv", f"{path}, line {number}: {error}") from error
         for pair in values.items():
-            if not pair[1] or pair in seen:
-                raise table.fault(
-                    "csv", f"{path}, line {number}: {pair[0]} is empty or stands twice"
-                )
+            if pair in seen:
+                raise table.fault("csv", f"{path}, line {number}: {pair[0]} stands twice")
             seen.add(pair)
         yield values
+    if not seen:
+        raise table.fault("csv", f"{path}: there is no unit in it")
+
+
+def _given(row: Mapping[str | None, str | None]) -> Mapping[str, str]:
+    """Return what a row of a CSV says of a unit; `InputError` if that cannot be."""
+    if None in row or None in row.values():
+        raise InputError("there are more or fewer values than columns")
+    values = {str(key): (value or "").strip() for key, value in row.items()}
+    serial = values["serial"]
+    if not (serial.isascii() and serial.isdigit()):
+        raise InputError(f"the serial number {serial!r:.60} is not of digits")
+    if "umi_id" in values:
+        values["umi_id"] = str(UmiId.parse(values["umi_id"]))
+    return values
 
 
 def _authority(table: Table, directory: Path) -> AuthorityTerms:

@@ -11,6 +11,7 @@ from typing import Protocol
 from umi_cli.device import identity
 from umi_cli.errors import (
     ConflictError,
+    InputError,
     JournalError,
     LinkError,
     LostError,
@@ -143,6 +144,8 @@ class Station:
                 found = identity.read_identity(meter)
         except _ABSENT:
             return None
+        except InputError:
+            raise  # there is no such place
         except UmiError:
             return "unknown"  # it is there, and the run will say what is wrong with it
         return "blank" if found.request is None else unit_name(found.request.public_point)
