@@ -21,7 +21,7 @@ from umi_cli.device import identity
 from umi_cli.device.image_upload import read_running
 from umi_cli.device.meter import Meter
 from umi_cli.errors import ConflictError, RefusedError, UnitFailedError
-from umi_cli.objects.values import to_json
+from umi_cli.objects.values import to_json, to_text
 from umi_cli.provision.journal import Journal, Phase, UnitStatus
 from umi_cli.provision.line import (
     IDENTITY_OBJECT,
@@ -306,7 +306,7 @@ class UnitRun:
             if found.raw != tested.raw:
                 self._journal.record(result.unit, name, Phase.FAILED, data)
                 raise UnitFailedError(
-                    f"the test of {tested.part} failed: it reads {to_json(found.value)}",
+                    f"the test of {tested.part} failed: it reads {to_text(found.value)}",
                     hint="the unit is put aside; see why with: umi provision status --journal URL",
                 )
             self._journal.record(result.unit, name, Phase.OBSERVED, data)
