@@ -16,6 +16,7 @@ from binascii import crc_hqx
 from collections.abc import Callable
 
 from tests import bench_images, campaign
+from tests.bench_line import measure as bench_line_stations
 from tests.bench_optical import measure_all as bench_optical_lines
 from tests.bench_spi import HZ as SPI_HZ
 from tests.bench_spi import PERIPHERAL_S
@@ -241,6 +242,23 @@ def bench_images_sent(*, full: bool) -> None:
         )
 
 
+def bench_line() -> None:
+    """Take units through a plan, at one station, at two, and over an optical line."""
+    figures = bench_line_stations()
+    one, two = figures.tcp_units_per_h, figures.two_tcp_units_per_h
+    report(
+        "a factory line, two stations on TCP", f"{two:,.0f} units/h", f"one: {one:,.0f}", two / one
+    )
+    optical = figures.optical_units_per_h
+    report(
+        "a station at an optical line, 9600 baud",
+        f"{optical:,.0f} units/h",
+        f"its time on the wire ({figures.journal_share:.1%} journal,"
+        f" {figures.computing_share:.1%} computing)",
+        figures.wire_share,
+    )
+
+
 def bench_start() -> None:
     """Start the command, against importing click."""
     plain = best_s(lambda: _run("-c", "import click"))
@@ -269,6 +287,7 @@ def main() -> None:
     bench_spi()
     bench_optical()
     bench_images_sent(full=full)
+    bench_line()
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from umi_cli.virtual.setup import SimOptions, Simulation
 KINDS = ("host", "journal", "unit")
 MAX_POINT = {"host": 160, "journal": 130, "unit": 80}
 """About how many calls a unit takes."""
+EACH_JOURNAL = 100  # lines that are killed; each is looked for in the whole journal
 LOCKED = b"\x02"
 
 
@@ -306,12 +307,13 @@ def main() -> int:
     rng = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as folder:
         wrong = whole_line(_fresh(folder, "whole"), given.units, given.stations)
-        killed = _fresh(folder, "killed")
-        line = line_of(App([]), load_plan(Path(killed.plan(given.kills))))
         bad: list[str] = []
-        for number in range(given.kills):
-            bad += killed_line(killed, line, number, rng)
-        bad += journal_faults(killed)
+        for first in range(0, given.kills, EACH_JOURNAL):
+            killed = _fresh(folder, f"killed{first}")
+            line = line_of(App([]), load_plan(Path(killed.plan(EACH_JOURNAL))))
+            for number in range(first, min(first + EACH_JOURNAL, given.kills)):
+                bad += killed_line(killed, line, number, rng)
+            bad += journal_faults(killed)
         bad += killed_runs(_fresh(folder, "runs"), given.runs_killed, rng)
     print(f"{given.kills + given.runs_killed} kill points, {len(bad)} failures (seed {given.seed})")
     for each in (*wrong, *bad):

@@ -494,3 +494,18 @@ def test_a_journal_does_what_its_model_does(place: Place) -> None:
         ),
     )
     place.open().verify()
+
+
+def test_units_that_are_done_are_counted(journal: Journal) -> None:
+    assert journal.count_done() == 0
+    for unit in ("a", "b", "c"):
+        journal.record(unit, "flash", Phase.DONE)
+    for unit in ("a", "b"):
+        journal.finish(unit)
+    assert journal.count_done() == 2
+    journal.quarantine("b", "it came back")
+    assert journal.count_done() == 1
+    journal.release("b", "mended")
+    assert journal.count_done() == 1
+    journal.finish("b")
+    assert journal.count_done() == 2
