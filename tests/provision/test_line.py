@@ -2,16 +2,22 @@
 
 import csv
 import io
+import random
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import run_umi
 from tests.cli.desk import Desk
+from tests.provision.conftest import Place
 from tests.provision.factory import HEAD_END, ROOT_ID, Factory, built
 from tests.provision.jig import Jig, jigs, run_line
+from tests.provision.server import Line, Server
 from umi_cli.connecting import connect
 from umi_cli.errors import RefusedError
 
@@ -63,6 +69,61 @@ def test_units_go_through_a_plan_on_two_stations_and_prove_themselves(factory: F
             assert meter.read("life-cycle").raw == b"\x02"
     assert found == certificates
     assert {each["status"] for each in status(factory)} == {"done"}
+
+
+@contextmanager
+def cutting(line: Line, rng: random.Random, seen: Sized) -> Iterator[None]:
+    """Cut a line to a database again and again, anywhere, once a unit has been seen."""
+    over = threading.Event()
+
+    def cut() -> None:
+        while not over.wait(0.1):
+            if seen:
+                line.cut_at_random(rng)
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(cut)
+        try:
+            yield
+        finally:
+            over.set()
+        done.result()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_two_stations_at_a_database_that_is_cut_off_and_restarts(
+    factory: Factory, cut_place: Place, line: Line, server: Server, seed: int
+) -> None:
+    """No serial number twice, no record lost, and every unit whole."""
+    count = 6
+    paths = list(units(factory, count))
+    feed = iter(paths)
+    seen: list[object] = []
+
+    def restart(jig: Jig, event: dict[str, object]) -> None:
+        seen.append(event["unit"])
+        if len(seen) == 2:
+            server.restart()  # the other station is in the middle of a unit
+
+    plan = factory.plan(count)
+    with cutting(line, random.Random(seed), seen), jigs(Jig(feed), Jig(feed)) as places:
+        told = run_line(plan, cut_place.url, places, before_next=restart)
+    assert line.cuts > count
+    assert told.exit in (0, 50, 52, 53), told.stderr  # it may give up after some tries
+    for _ in range(2):  # until whoever waited for a unit that another station had was given his
+        with jigs(Jig(paths[::2]), Jig(paths[1::2])) as places:
+            told = run_line(plan, cut_place.server_url, places, command="resume")
+    told_of = run_umi("provision", "status", "--journal", cut_place.server_url, "--json")
+    found = told_of.document["data"]
+    assert {each["status"] for each in found} == {"done"}
+    assert sorted(each["serial"] for each in found) == [f"1000000{n}" for n in range(count)]
+    assert len({each["umi_id"] for each in found}) == count
+    outcome = run_umi("provision", "verify", "--journal", cut_place.server_url)
+    assert outcome.exit == 0, outcome.stderr
+    for path in paths:
+        with factory.connect(f"sim:{path}") as meter:
+            meter.session.begin()
+            assert meter.read("life-cycle").raw == b"\x02"
 
 
 def test_a_unit_that_is_done_refuses_another_identity(factory: Factory) -> None:
