@@ -103,6 +103,7 @@ def test_json_never_asks(config: Path) -> None:
         ("default_profile = 'nosuch'", "has no profile 'nosuch'"),
         ("default_profile = 1", "default_profile is no name"),
         ("port = ", "is not TOML"),
+        ("port = " + "[" * 100_000, "is not TOML"),
         ("json = true\nevents = true", "exclude each other"),
     ],
 )
@@ -111,6 +112,20 @@ def test_mistake_names_file_and_key(config: Path, text: str, place: str) -> None
         settled(config, text)
     assert str(config) in str(caught.value)
     assert place in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "command"),
+    [
+        ("--config", "spec"),
+        ("--datasheet", "objects"),
+        ("provision run --journal j", ""),
+    ],
+)
+def test_a_file_without_end_is_refused(option: str, command: str) -> None:
+    outcome = run_umi(*option.split(), "/dev/zero", *command.split())
+    assert outcome.exit == 2
+    assert outcome.stderr.startswith("umi: /dev/zero is no ")
 
 
 def test_near_key_is_suggested(config: Path) -> None:

@@ -37,7 +37,7 @@ from umi_cli.certificates.policy import Policy, SubordinateRules
 from umi_cli.certificates.register import Entry, Register, RegisterError
 from umi_cli.cli.cert_terms import MAX_DAYS, SERIAL_BYTES
 from umi_cli.errors import InputError
-from umi_cli.objects.toml_table import Table
+from umi_cli.objects.toml_table import Table, read_file
 from umi_cli.types import Role, RoleSet, UmiId
 
 if TYPE_CHECKING:
@@ -62,11 +62,7 @@ def load_policy(path: str) -> PolicyFile:
     Raises:
         InputError: it cannot be read, or something in it is wrong; file, line and key are named.
     """
-    try:
-        raw = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    table = Table.load(raw, file=path)
+    table = Table.load(read_file(path, "policy"), file=path)
     register = table.text("register")
     if not register:
         raise table.fault("register", "the name of a file is expected")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BY_KEY = {option.key: option for option in GLOBAL_OPTIONS}
 DEFAULT_DATASHEET = "ei4"
+MAX_CONFIG_BYTES = 1 << 20
 _FORMS = ("json", "events", "output")
 _NOT_IN_A_PROFILE = {
     "profile": "write default_profile",
@@ -206,16 +207,24 @@ def load_document(path: str, *, is_required: bool) -> dict[str, Any]:
     """
     try:
         with open(path, "rb") as file:
-            import tomllib
-
-            return tomllib.load(file)
+            raw = file.read(MAX_CONFIG_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         if is_required:
             raise InputError(f"there is no configuration file {path}") from error
         return {}
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:  # TOML or UTF-8
+    except ValueError as error:  # no path may hold a NUL
+        raise InputError(f"cannot read {path!r}: {error}") from error
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise InputError(
+            f"{path} is no configuration file: it has more than {MAX_CONFIG_BYTES} bytes"
+        )
+    import tomllib
+
+    try:
+        return tomllib.loads(raw.decode())
+    except (ValueError, RecursionError) as error:  # TOML or UTF-8; brackets in brackets
         raise InputError(f"{path} is not TOML: {error}") from error
 
 

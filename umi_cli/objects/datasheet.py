@@ -102,7 +102,7 @@ from umi_cli.objects.parsing import (
     parse_object,
     parse_optical,
 )
-from umi_cli.objects.toml_table import Table
+from umi_cli.objects.toml_table import Table, read_file
 
 __all__ = [
     "Datasheet",
@@ -209,10 +209,7 @@ def _extended(table: Table, directory: Path) -> Path | None:
 
 
 def _load_file(path: Path) -> _File:
-    try:
-        raw = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the datasheet {path}: {error}") from error
+    raw = read_file(path, "datasheet")
     table = Table.load(raw, file=str(path) if path.parent != _SHIPPED else path.name)
     if table.text("schema") != SCHEMA:
         raise table.fault("schema", f"{SCHEMA!r} is expected")

@@ -3,6 +3,7 @@
 `tomllib` says a line for faults of syntax only, so the lines of keys are found by a scan.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -25,6 +26,28 @@ _KEY = re.compile(r"\s*([^=\[\]{}]+?)\s*=")
 _SYNTAX_LINE = re.compile(r"at line (\d+)")
 _KINDS = {str: "a text", int: "a whole number", bool: "true or false", list: "a list"}
 _KINDS |= {dict: "a table"}
+MAX_FILE_BYTES = 1 << 20
+
+
+def read_file(path: str | os.PathLike[str], what: str) -> bytes:
+    """Return the bytes of a TOML file.
+
+    Args:
+        path: the file.
+        what: it is, in the plain words of its users.
+
+    Raises:
+        InputError: it cannot be read, or has more than `MAX_FILE_BYTES`.
+    """
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: no path may hold a NUL
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise InputError(f"cannot read the {what} {path}: {reason}") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise InputError(f"{path} is no {what}: it has more than {MAX_FILE_BYTES} bytes")
+    return raw
 
 
 class Lines:

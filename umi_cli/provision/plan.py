@@ -57,7 +57,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from umi_cli.errors import InputError
-from umi_cli.objects.toml_table import Table
+from umi_cli.objects.toml_table import Table, read_file
 from umi_cli.types import Role, RoleSet, UmiId
 
 T = TypeVar("T")
@@ -66,7 +66,6 @@ Fault = Callable[[str, str], InputError]
 SCHEMA = "umi-plan/1"
 MAX_UNITS = 1_000_000
 MAX_DAYS = 36_500
-MAX_PLAN_BYTES = 1 << 20
 _RANGE = ".."
 
 
@@ -156,14 +155,7 @@ def load_plan(path: Path) -> Plan:
     Raises:
         InputError: it cannot be read, or something in it is wrong, with file, line and key.
     """
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_PLAN_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read the plan {path}: {error.strerror or error}") from error
-    if len(raw) > MAX_PLAN_BYTES:
-        raise InputError(f"{path} is no plan: it is longer than {MAX_PLAN_BYTES} bytes")
-    table = Table.load(raw, file=str(path))
+    table = Table.load(read_file(path, "plan"), file=str(path))
     if table.text("schema") != SCHEMA:
         raise table.fault("schema", f"{SCHEMA!r} is expected")
     plan = _parse(table, path)
