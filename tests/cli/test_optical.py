@@ -73,6 +73,16 @@ def test_the_bytes_of_the_sign_on_are_shown(meter: str) -> None:
     assert "af3f" not in outcome.stdout
 
 
+def test_a_line_that_breaks_right_after_the_sign_on_is_signed_on_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The seed loses the line between the two RESYNCs."""
+    port = "opto:sim?fault=lift:0.03,drop:0.03&seed=28"
+    outcome = call_umi(capsys, "-p", port, "read", "profile-table[0:40]")
+    assert outcome.exit == 0, outcome.stderr
+    assert len(outcome.stdout.splitlines()) > 40
+
+
 def test_two_at_one_probe(meter: str) -> None:
     with terminal() as line:
         os.set_blocking(line.master, False)

@@ -29,7 +29,6 @@ from tests.transports.ends import (
     free_port,
     reset,
     served,
-    terminal,
     wait_until,
     without_privileges,
 )
@@ -482,10 +481,22 @@ def test_a_name_that_cannot_be_made(tmp_path: Path, simulation: Simulation) -> N
 
 def test_a_name_left_behind_is_taken_over(tmp_path: Path, simulation: Simulation) -> None:
     link = tmp_path / "meter"
-    with terminal() as other, Server(simulation) as server:
-        link.symlink_to(other.name)
+    gone = "/dev/pts/999999"
+    link.symlink_to(gone)
+    with Server(simulation) as server:
         server.open_terminal(link)
-        assert str(link.readlink()) != other.name
+        assert str(link.readlink()) != gone
+    assert not link.is_symlink()
+
+
+def test_a_name_that_is_in_use_stays(tmp_path: Path, simulation: Simulation) -> None:
+    link = tmp_path / "meter"
+    with Server(simulation) as first:
+        first.open_terminal(link)
+        its = link.readlink()
+        with Server(simulation) as second, pytest.raises(PortBusyError, match="in use"):
+            second.open_terminal(link)
+        assert link.readlink() == its
     assert not link.is_symlink()
 
 
@@ -494,6 +505,7 @@ def test_a_name_that_another_took_over_stays(tmp_path: Path, simulation: Simulat
     with Server(simulation) as first:
         first.open_terminal(link)
         with Server(simulation) as second:
+            link.unlink()
             second.open_terminal(link)
             first.close()
             assert link.exists(), "it is the second one's now"

@@ -287,6 +287,9 @@ def test_a_file_that_cannot_be_used_is_an_input_error(tmp_path: Path) -> None:
             file.load()
         with pytest.raises(InputError, match="cannot write the state file"):
             file.save("x")
+    os.mkfifo(tmp_path / "endless")
+    with StateFile(tmp_path / "endless") as file, pytest.raises(InputError, match="no regular"):
+        file.load()
     binary = tmp_path / "binary.json"
     binary.write_bytes(b"\xff\xfe")
     with StateFile(binary) as file, pytest.raises(InputError, match="cannot read"):

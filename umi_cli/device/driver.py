@@ -81,6 +81,11 @@ class LinkDriver:
         self.is_lost = False
         """The device has fallen silent, and could not be brought back."""
 
+    @property
+    def is_reached(self) -> bool:
+        """Whether a sign-on, or a select, has shown that somebody is there."""
+        return self._transport.has_answered
+
     def transact(self, packet: bytes, command: Command[Any]) -> bytes:
         """Send a packet and return the one that answers it.
 

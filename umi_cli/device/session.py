@@ -250,7 +250,7 @@ class Session:
         if self.dry_run and command.CHANGES:
             raise InputError(f"{command.title} changes the device, and this is a dry run")
         failure: InDoubtError | None = None
-        for _ in range(RECOVERIES + 1):
+        for tries in range(1, RECOVERIES + 2):
             try:
                 self._make_ready(protection)
                 return cast(R, self._exchange(command, protection, is_signed=is_signed))
@@ -258,7 +258,10 @@ class Session:
                 failure = error
             if command.CHANGES and failure.may_have_run:
                 raise _lost(command, failure.cause) from failure.cause
-            if isinstance(failure.cause, NoAnswerError) or not self.link.frames_received:
+            if isinstance(failure.cause, NoAnswerError):
+                break
+            # A line that broke right after its sign-on gets one more; no UMI meter gets no more.
+            if not self.link.frames_received and not (self._driver.is_reached and tries == 1):
                 break
             if self._driver.is_lost and self._is_preparing:
                 break  # what this prepares is tried again: to sign on takes half a minute

@@ -123,6 +123,11 @@ class Server:
         self._add(Channel(line, master), master)
         try:
             if link.is_symlink() and link.readlink().parent == Path(name).parent:
+                if link.exists() and str(link.readlink()) != name:
+                    raise PortBusyError(
+                        f"{link} leads to {link.readlink()}, which is in use",
+                        hint="take another name; if no sim serves it any more, remove the link",
+                    )
                 link.unlink()  # left behind by a run that was killed
             link.symlink_to(name)
         except OSError as error:

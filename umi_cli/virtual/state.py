@@ -27,6 +27,8 @@ class StateFile:
 
     def load(self) -> str | None:
         """Return the file's content, None if there is no file; `InputError` if it is unreadable."""
+        if self.path.exists() and not self.path.is_file():  # /dev/zero has no end
+            raise InputError(f"cannot read the state file {self.path}: it is no regular file")
         try:
             return self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
