@@ -89,7 +89,6 @@ def test_a_port_that_this_host_does_not_have_is_an_error(
 def test_scan_of_a_line_that_this_host_does_not_have_is_an_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its lines are claimed when the first command is sent."""
     port = "spi:0.0?int=NOSUCHLINE"
     error = call_umi(capsys, "-p", port, "ports", "power", "scan", "--json").document["error"]
     assert error["exit"] == 10

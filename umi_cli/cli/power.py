@@ -9,14 +9,7 @@ import click
 from umi_cli.cli import params
 from umi_cli.cli.base import group
 from umi_cli.cli.context import App, pass_app
-from umi_cli.errors import (
-    InputError,
-    NoAnswerError,
-    NoSuchPortError,
-    PortBusyError,
-    PortPermissionError,
-    UmiError,
-)
+from umi_cli.errors import InputError, NoAnswerError, UmiError
 from umi_cli.output.render import Table, View
 
 if TYPE_CHECKING:
@@ -111,8 +104,6 @@ def scan(app: App, numbers: tuple[int, ...]) -> None:
             try:
                 device = meter.device_id
                 rows.append(_record(port, "present", None if device is None else str(device)))
-            except (NoSuchPortError, PortBusyError, PortPermissionError):
-                raise
             except UmiError as error:
                 app.warn(f"port {port.number}: {error}")
                 rows.append(_record(port, "present, and does not speak"))
