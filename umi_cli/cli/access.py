@@ -6,7 +6,7 @@ import click
 
 from umi_cli.cli.base import group
 from umi_cli.cli.context import App, pass_app
-from umi_cli.cli.params import ROLE_SET
+from umi_cli.cli.params import ROLE_SET, part_argument
 from umi_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def access() -> None:
 
 
 @access.command(examples=EXAMPLES.splitlines()[0])
-@click.argument("part", metavar="PART")
+@part_argument("part")
 @pass_app
 def show(app: App, part: str) -> None:
     """Show which roles may read and write an object."""
@@ -38,7 +38,7 @@ def show(app: App, part: str) -> None:
 
 
 @access.command("set", examples=EXAMPLES.splitlines()[1])
-@click.argument("part", metavar="PART")
+@part_argument("part")
 @click.option("--read", "read_roles", type=ROLE_SET, metavar="ROLES", help="Who may read it")
 @click.option("--write", "write_roles", type=ROLE_SET, metavar="ROLES", help="Who may write it")
 @pass_app

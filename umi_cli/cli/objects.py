@@ -6,6 +6,7 @@ import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
+from umi_cli.cli.params import part_argument
 from umi_cli.errors import (
     AccessDeniedError,
     NotInDatasheetError,
@@ -28,7 +29,7 @@ umi objects --with-events --datasheet ./acme-g4.toml
 
 
 @command(examples=EXAMPLES)
-@click.argument("parts", metavar="[PART]...", nargs=-1)
+@part_argument("parts", metavar="[PART]...", nargs=-1)
 @click.option("--probe", is_flag=True, help="Ask the device which of them exist")
 @click.option("--with-events", is_flag=True, help="List the events too")
 @pass_app

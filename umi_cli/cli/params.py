@@ -1,12 +1,14 @@
 """The options and argument types that commands share, each declared once."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from umi_cli.errors import InputError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_TIMEOUT_S = 3600  # a longer wait for one link answer is a mistake in the unit
 MAX_RETRIES = 100
@@ -209,6 +211,17 @@ GLOBAL_OPTIONS: tuple[GlobalOption, ...] = (
     GlobalOption("--dry-run", is_flag=True, help="Prove a change, and send no changing frame"),
     GlobalOption("-v", "--verbose", count=True, help="Log to stderr; -vv logs more"),
 )
+
+
+def part_argument(name: str, *, metavar: str = "PART", **attributes: Any) -> Callable[[F], F]:
+    """Give a command an object part, or several, that the shell completes from the datasheet.
+
+    Args:
+        name: of the function's parameter.
+        metavar: as the help shows it.
+        attributes: what `click.argument` takes, such as `nargs`.
+    """
+    return click.argument(name, metavar=metavar, **attributes)
 
 
 def near(name: str, names: Iterable[str]) -> str:

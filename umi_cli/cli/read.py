@@ -2,14 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-import click
-
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
+from umi_cli.cli.params import part_argument
 from umi_cli.errors import UmiError
 from umi_cli.output.parts import Part, view_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from umi_cli.device.meter import ObjectValue
 
 EXAMPLES = """\
@@ -20,13 +21,22 @@ umi -p sim read "profile-table[0:47]" -o csv
 
 
 @command(examples=EXAMPLES)
-@click.argument("parts", metavar="PART...", nargs=-1, required=True)
+@part_argument("parts", metavar="PART...", nargs=-1, required=True)
 @pass_app
 def read(app: App, parts: tuple[str, ...]) -> None:
     """Read objects, members and elements.
 
     PART is a UMI code, a name of the datasheet or an OBIS code; /3 or /NAME after it is a member,
     [3], [3:5] or [3:] are elements. Quote the brackets from your shell.
+    """
+    read_and_show(app, parts)
+
+
+def read_and_show(app: App, parts: "Iterable[str]") -> None:
+    """Read parts of a device and give them as the result, each in the words of the datasheet.
+
+    Raises:
+        UmiError: as `Meter.read` does; what came before it is shown.
     """
     from umi_cli.device.meter import PartialReadError
 

@@ -6,6 +6,7 @@ import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
+from umi_cli.cli.params import part_argument
 from umi_cli.cli.sources import read_secret, read_text
 from umi_cli.errors import AccessDeniedError, InputError, MalformedError, ReadBackError
 from umi_cli.output.parts import Part
@@ -25,7 +26,7 @@ umi -p sim write "scratch[0:2]" hex:0a1b2c
 
 
 @command(examples=EXAMPLES)
-@click.argument("part_text", metavar="PART")
+@part_argument("part_text")
 @click.argument("value_text", metavar="VALUE")
 @click.option("--verify", is_flag=True, help="Read the value back and compare")
 @pass_app
