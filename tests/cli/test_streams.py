@@ -197,3 +197,58 @@ def test_signal_ends_it_with_its_code(number: int, code: int, name: str) -> None
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_under_events_is_the_result(number: int, code: int) -> None:
     assert interrupt(number, "--events").events[-1]["error"]["exit"] == code
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_while_umi_is_imported_is_no_traceback(number: int, code: int, form: str) -> None:
+    program = f"""
+import signal, sys
+class Interrupter:
+    def find_spec(self, name, *rest):
+        if name == "umi_cli.cli.context":
+            signal.raise_signal({int(number)})
+sys.meta_path.insert(0, Interrupter())
+sys.argv[1:] = ["spec", {"--json" if form == "json" else "-otable"!r}]
+from umi_cli.__main__ import main
+main()
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    outcome = Outcome(process.returncode, process.stdout, process.stderr)
+    assert outcome.exit == code
+    if form == "json":
+        assert outcome.document["error"]["exit"] == code
+    else:
+        assert outcome.stdout == ""
+        assert outcome.stderr in ("umi: interrupted\n", "umi: terminated\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_signal_that_the_parent_ignores_stays_ignored(number: int) -> None:
+    program = f"""
+import signal, sys
+signal.signal({int(number)}, signal.SIG_IGN)
+sys.argv[1:] = ["--version"]
+from umi_cli.__main__ import main as begin
+from umi_cli.cli.orders import Orders
+orders = Orders()
+orders.hold()
+signal.raise_signal({int(number)})
+orders.obey()
+signal.raise_signal({int(number)})
+begin()
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (0, "")

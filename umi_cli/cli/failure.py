@@ -6,13 +6,10 @@ from typing import Self
 
 import click
 
+from umi_cli.cli.orders import Terminated
 from umi_cli.errors import InputError, RefusedError, UmiError
 
 INTERNAL, USAGE, INTERRUPTED, BROKEN_PIPE, TERMINATED = 1, 2, 130, 141, 143
-
-
-class Terminated(BaseException):  # an order, like KeyboardInterrupt
-    """The process was told to end (SIGTERM); raised so that `finally` runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
