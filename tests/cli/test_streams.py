@@ -184,7 +184,11 @@ def interrupt(number: int, *args: str) -> Outcome:
 
 @pytest.mark.parametrize(
     ("number", "code", "name"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGHUP, 143, "terminated: the terminal was closed"),
+    ],
 )
 def test_signal_ends_it_with_its_code(number: int, code: int, name: str) -> None:
     outcome = interrupt(number)

@@ -12,7 +12,11 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last one is not known to Windows
 
 
 class Terminated(BaseException):  # an order, like KeyboardInterrupt
-    """The process was told to end (SIGTERM, SIGHUP); raised so that `finally` runs."""
+    """The process was told to end (SIGTERM); raised so that `finally` runs."""
+
+
+class HungUp(Terminated):
+    """The terminal was closed (SIGHUP)."""
 
 
 class Orders:
@@ -49,4 +53,6 @@ class Orders:
 
 
 def _obey(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise Terminated if number == signal.SIGTERM else HungUp
