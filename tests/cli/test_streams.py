@@ -157,13 +157,18 @@ def test_stderr_that_is_gone_changes_nothing() -> None:
     assert process.returncode == 2
 
 
-def test_closed_stdout_is_no_crash() -> None:
-    script = 'exec "$@" >&-'
-    command = ["sh", "-c", script, "sh", sys.executable, "-m", "umi_cli", "spec"]
+@pytest.mark.parametrize("form", ["table", "--json", "--events"])
+def test_closed_stdout_is_said_before_anything_is_sent(tmp_path: Path, form: str) -> None:
+    state = tmp_path / "state.json"
+    args = ["-p", f"sim:{state}", "write", "counter", "5"]
+    args += [form] if form.startswith("--") else []
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "umi_cli", *args]
     process = subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=False
     )
-    assert "Traceback" not in process.stderr
+    assert process.returncode == 1
+    assert process.stderr == "umi: cannot write the result: standard output is closed\n"
+    assert not state.exists()
 
 
 def test_any_encoding_does() -> None:

@@ -78,6 +78,7 @@ def _attempt(app: App, argv: Sequence[str], begin: Callable[[], None]) -> Failur
     """Run a command line; return why it failed, or None."""
     try:
         begin()
+        streams.require()
         with umi.make_context(PROGRAM, list(argv), obj=app) as context:
             umi.invoke(context)
     except streams.OutputClosedError:
