@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -38,10 +39,18 @@ class App:
         argv: the arguments, without the program's name; read ahead for the form of output, so
             that a usage error under `--json` is a JSON document as well.
         environment: the environment variables.
+        start: options that hold unless the arguments say otherwise, as in a shell.
     """
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str] = os.environ,
+        *,
+        start: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.given: dict[str, Any] = {}
+        self.start = start
         self._argv = tuple(argv)
         self.environment = environment
         self._settings: Settings | None = None
@@ -55,16 +64,21 @@ class App:
         if self._settings is None:
             from umi_cli.cli.settings import settle
 
-            self._settings = settle(self.given, self.environment)
+            self._settings = settle(self.given, self.environment, self.start)
         return self._settings
+
+    @property
+    def config(self) -> str | None:
+        """Return the configuration file that was named; None for the user's own."""
+        named = self.given.get("config") or self.start.get("config")
+        return named or self.environment.get("UMI_CONFIG")
 
     @property
     def host_config(self) -> "HostConfig":
         """Return the Host that the configuration file describes."""
         from umi_cli.cli.host_config import host_config
 
-        config = self.given.get("config") or self.environment.get("UMI_CONFIG")
-        return host_config(config, self.environment)
+        return host_config(self.config, self.environment)
 
     def command_line(self, *, without: str = "") -> str:
         """Return the command as it was typed, for the user to repeat; no secret stands in it.

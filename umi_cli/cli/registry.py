@@ -49,6 +49,9 @@ COMMANDS: dict[str, Entry] = {
     "host": Entry(
         "umi_cli.cli.host:host", "Be a Host: serve its objects, and forward to its ports."
     ),
+    "config": Entry(
+        "umi_cli.cli.config:config", "Show the settings that hold, and where they come from."
+    ),
     "ports": Entry("umi_cli.cli.ports:ports", "List the ports of this host; nothing is sent."),
     "spec": Entry("umi_cli.cli.spec:spec", "Say what of UMI is implemented, and on what grounds."),
 }
