@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from umi_cli.cli.params import GLOBAL_OPTIONS, near
+from umi_cli.cli.params import GLOBAL_OPTIONS
 from umi_cli.cli.registry import COMMANDS
 from umi_cli.errors import InputError
+from umi_cli.names import near
 
 HELP_WIDTH = 100
 

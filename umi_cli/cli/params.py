@@ -1,6 +1,6 @@
 """The options and argument types that commands share, each declared once."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -222,14 +222,6 @@ def part_argument(name: str, *, metavar: str = "PART", **attributes: Any) -> Cal
         attributes: what `click.argument` takes, such as `nargs`.
     """
     return click.argument(name, metavar=metavar, **attributes)
-
-
-def near(name: str, names: Iterable[str]) -> str:
-    """Return a hint that names what was probably meant, or nothing."""
-    from difflib import get_close_matches
-
-    matches = get_close_matches(name, list(names))
-    return f"did you mean {' or '.join(matches)}?" if matches else ""
 
 
 def confirm(loss: str, *, yes: bool, no_input: bool) -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from umi_cli.cli.params import GLOBAL_OPTIONS, GlobalOption, near
+from umi_cli.cli.params import GLOBAL_OPTIONS, GlobalOption
 from umi_cli.errors import InputError
+from umi_cli.names import near
 from umi_cli.output.render import Format
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def from_config(
     name = profile or default
     if name is not None and name not in profiles:
         known = ", ".join(profiles) or "none"
-        hint = f"{near(name, profiles)} it has: {known}".lstrip()
+        hint = near(name, profiles, f"it has: {known}")
         raise InputError(f"{path} has no profile {name!r}", hint=hint)
     chosen = {} if default is None else {"profile": default}
     top = Layer(path, {**chosen, **_checked(document, path, "")})

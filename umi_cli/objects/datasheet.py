@@ -85,6 +85,7 @@ from functools import cache
 from pathlib import Path
 
 from umi_cli.errors import InputError
+from umi_cli.names import near
 from umi_cli.objects.composites import Member
 from umi_cli.objects.definitions import (
     Datasheet,
@@ -93,7 +94,6 @@ from umi_cli.objects.definitions import (
     ObjectDefinition,
     OpticalProfile,
 )
-from umi_cli.objects.named_types import near
 from umi_cli.objects.parsing import (
     KEBAB,
     checked,
