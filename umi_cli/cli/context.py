@@ -4,7 +4,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,19 +12,18 @@ import click
 
 from umi_cli.cli import params
 from umi_cli.cli.failure import Failure
+from umi_cli.cli.links import Links
 from umi_cli.cli.report import Report
-from umi_cli.errors import InputError, RefusedError, UmiError
-from umi_cli.output import streams
+from umi_cli.errors import RefusedError, UmiError
 
 if TYPE_CHECKING:
     from umi_cli.cli.host_config import HostConfig
     from umi_cli.cli.settings import Settings
-    from umi_cli.device.credentials import Credentials
     from umi_cli.device.meter import Meter
     from umi_cli.objects.catalogue import Catalogue
     from umi_cli.output.progress import Progress
     from umi_cli.output.render import Format, View
-    from umi_cli.types import ObjectPart, UmiId
+    from umi_cli.types import ObjectPart
 
 R = TypeVar("R")
 _DOCUMENTS: "tuple[Format, ...]" = ("json", "events")
@@ -40,6 +38,7 @@ class App:
             that a usage error under `--json` is a JSON document as well.
         environment: the environment variables.
         start: options that hold unless the arguments say otherwise, as in a shell.
+        links: where the connection comes from; None for one of the run's own.
     """
 
     def __init__(
@@ -48,9 +47,11 @@ class App:
         environment: Mapping[str, str] = os.environ,
         *,
         start: Mapping[str, Any] = MappingProxyType({}),
+        links: Links | None = None,
     ) -> None:
         self.given: dict[str, Any] = {}
         self.start = start
+        self.links = links or Links()
         self._argv = tuple(argv)
         self.environment = environment
         self._settings: Settings | None = None
@@ -110,49 +111,14 @@ class App:
         Raises:
             UmiError: there is none, or it cannot be reached.
         """
-        settings = self.settings
-        address = self.report.port = _address(settings)
-        from umi_cli.connecting import connect
-
-        umi_id, credentials = self._identity()
-        with connect(
-            address,
-            datasheet=settings.datasheet,
-            umi_id=umi_id,
-            timeout_s=settings.timeout_s,
-            retries=settings.retries,
-            dry_run=settings.dry_run,
-            observer=(_show_length if is_secret else _show_bytes) if settings.verbose else None,
-            credentials=credentials,
-            on_event=self._on_event,
-        ) as meter:
+        self.report.port = self.settings.port
+        with self.links.lend(self, is_secret=is_secret) as meter:
             try:
                 yield meter
             except RefusedError:
                 self._ask_device(meter)
                 raise
             self._ask_device(meter)
-
-    def _on_event(self, source: "UmiId", events: int, timestamp_s: int) -> None:
-        """Show what a Peripheral publishes to us as its Host."""
-        from umi_cli.cli.published import published
-
-        record = published(source, events, timestamp_s, self.catalogue)
-        self.event("event", **record)
-        names = ", ".join(event["name"] for event in record["events"])
-        self.note(f"{record['source']} published: {names} at {record['timestamp']}")
-
-    def _identity(self) -> "tuple[UmiId, Credentials | None]":
-        """Return our UMI ID, and what we prove ourselves with; as guest neither costs anything."""
-        settings = self.settings
-        if settings.is_guest:
-            from umi_cli.types import DEFAULT_READER_ID
-
-            return settings.umi_id or DEFAULT_READER_ID, None
-        from umi_cli.cli.credentials import credentials_of, own_id
-
-        credentials = credentials_of(settings, self)
-        return own_id(settings, credentials), credentials
 
     def _ask_device(self, meter: "Meter") -> None:
         """Learn who answered, for the document; it costs an exchange, so not for people."""
@@ -243,29 +209,3 @@ def _form_of(environment: Mapping[str, str]) -> "Format":
         if value not in ("", "0", "false", "no", "n", "f", "off"):
             return form
     return "table"
-
-
-def _address(settings: "Settings") -> str:
-    """Return where the device is."""
-    if not settings.port:
-        raise InputError(
-            "no device is named",
-            hint="name one with -p ADDRESS or UMI_PORT; -p sim is the built-in virtual meter",
-        )
-    return settings.port
-
-
-def _show_bytes(direction: str, data: bytes) -> None:
-    """Log a piece of bytes to stderr."""
-    from umi_cli.output.hexdump import hexdump
-
-    _show_length(direction, data)
-    streams.say(hexdump(data, indent="  "))
-
-
-def _show_length(direction: str, data: bytes) -> None:
-    """Log how long a piece of bytes is, where the bytes may hold a secret."""
-    from umi_cli.output.render import timestamp
-
-    moment = timestamp(datetime.now(UTC), timespec="milliseconds")
-    streams.say(f"{moment} {direction} {len(data)} bytes")

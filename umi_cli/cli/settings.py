@@ -231,24 +231,14 @@ def take_profiles(
 
 def user_config(environment: Mapping[str, str]) -> str:
     """Return the path of the user's configuration file."""
+    home = os.path.expanduser("~")
     if sys.platform == "win32":
-        home = os.path.expanduser("~")
         base = environment.get("APPDATA") or os.path.join(home, "AppData", "Roaming")
     else:
-        base = _xdg(environment, "XDG_CONFIG_HOME", ".config")
+        base = environment.get("XDG_CONFIG_HOME", "")
+        if not os.path.isabs(base):  # the XDG rules: a relative path is ignored
+            base = os.path.join(home, ".config")
     return os.path.join(base, "umi", "config.toml")
-
-
-def user_state(environment: Mapping[str, str]) -> str:
-    """Return the directory of what umi keeps for the user, such as the shell's history."""
-    return os.path.join(_xdg(environment, "XDG_STATE_HOME", ".local/state"), "umi")
-
-
-def _xdg(environment: Mapping[str, str], variable: str, default: str) -> str:
-    base = environment.get(variable, "")
-    if not os.path.isabs(base):  # the XDG rules: a relative path is ignored
-        base = os.path.join(os.path.expanduser("~"), default)
-    return base
 
 
 def load_document(path: str, *, is_required: bool) -> dict[str, Any]:

@@ -1,0 +1,245 @@
+"""Which connection does a command get? One of its own, or in a shell the one that is open already.
+
+Commands do not know: they ask their `App` to connect. A shell keeps one connection, for one
+session with one device; settings that need another one close it first, as most ports are for one
+user alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from umi_cli.errors import (
+    InputError,
+    LinkError,
+    LostError,
+    NoAnswerError,
+    UmiError,
+    UploadInterruptedError,
+)
+from umi_cli.output import streams
+
+if TYPE_CHECKING:
+    from umi_cli.cli.context import App
+    from umi_cli.cli.settings import Settings
+    from umi_cli.device.credentials import Credentials
+    from umi_cli.device.meter import Meter
+    from umi_cli.types import UmiId
+
+_LOST = (LostError, LinkError, NoAnswerError, UploadInterruptedError)
+GLANCE_S = 0.001  # long enough to learn that the other end has hung up meanwhile
+
+
+class Link:
+    """A connection to a device, whose voice is that of the command which uses it now.
+
+    What we prove ourselves with is read once, and kept when a lost connection is opened again: a
+    key on stdin does not come twice.
+
+    Args:
+        settings: what it is opened for.
+    """
+
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
+        self._user: App | None = None
+        self._is_secret = False
+        self._meter: Meter | None = None
+        self._identity: tuple[UmiId, Credentials | None] | None = None
+        self._context = click.Context(click.Command(None))  # where a key's token stays open
+        self._end = ""
+
+    def is_for(self, settings: "Settings") -> bool:
+        """Tell whether a command with other settings gets the same connection."""
+        return _essence(settings) == _essence(self._settings)
+
+    def lend(self, user: "App", *, is_secret: bool) -> "Meter":
+        """Return the open device, for a command to use.
+
+        Args:
+            user: the command's run.
+            is_secret: a secret goes over the line, so `-v` shows no bytes.
+
+        Raises:
+            UmiError: it cannot be reached.
+        """
+        self._user, self._is_secret = user, is_secret
+        if self._meter is not None:
+            self._glance(self._meter)
+        if self._meter is None:
+            if self._end:
+                user.warn(f"the connection is opened again: the one before was {self._end}")
+            self._meter = self._open(user)
+        self._meter.session.dry_run = user.settings.dry_run
+        return self._meter
+
+    def hang_up(self, why: str = "") -> None:
+        """Close the connection; whoever needs it again is told why it is opened anew."""
+        meter, self._meter, self._end = self._meter, None, why
+        if meter is not None:
+            meter.close()
+
+    def close(self) -> None:
+        """Close the connection for good, and the token that our key is in."""
+        try:
+            self.hang_up()
+        finally:
+            self._context.close()
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Return the environment of the command that uses the connection."""
+        return self._app.environment
+
+    def warn(self, message: str) -> None:
+        """Warn in the command that uses the connection."""
+        self._app.warn(message)
+
+    @property
+    def _app(self) -> "App":
+        assert self._user is not None  # noqa: S101 - it is lent before anything happens on it
+        return self._user
+
+    def _open(self, user: "App") -> "Meter":
+        settings = user.settings
+        address = _address(settings)
+        from umi_cli.connecting import connect
+
+        if self._identity is None:
+            with self._context.scope(cleanup=False):
+                self._identity = self._identify(settings)
+        umi_id, credentials = self._identity
+        return connect(
+            address,
+            datasheet=settings.datasheet,
+            umi_id=umi_id,
+            timeout_s=settings.timeout_s,
+            retries=settings.retries,
+            observer=self._observe,
+            credentials=credentials,
+            on_event=self._on_event,
+        )
+
+    def _identify(self, settings: "Settings") -> "tuple[UmiId, Credentials | None]":
+        """Return our UMI ID, and what we prove ourselves with; as guest neither costs anything."""
+        if settings.is_guest:
+            from umi_cli.types import DEFAULT_READER_ID
+
+            return settings.umi_id or DEFAULT_READER_ID, None
+        from umi_cli.cli.credentials import credentials_of, own_id
+
+        credentials = credentials_of(settings, self)
+        return own_id(settings, credentials), credentials
+
+    def _glance(self, meter: "Meter") -> None:
+        """Take in what came since the last command; hang up if the other end has."""
+        try:
+            meter.session.listen(GLANCE_S)
+        except LostError:
+            self.hang_up("lost")
+
+    def _observe(self, direction: str, data: bytes) -> None:
+        """Log a piece of bytes to stderr, if the command wants that."""
+        if self._app.settings.verbose:
+            (_show_length if self._is_secret else _show_bytes)(direction, data)
+
+    def _on_event(self, source: "UmiId", events: int, timestamp_s: int) -> None:
+        """Show what a Peripheral publishes to us as its Host."""
+        from umi_cli.cli.published import published
+
+        record = published(source, events, timestamp_s, self._app.catalogue)
+        self._app.event("event", **record)
+        names = ", ".join(event["name"] for event in record["events"])
+        self._app.note(f"{record['source']} published: {names} at {record['timestamp']}")
+
+
+class Links:
+    """The connections of a run, or of all the lines of a shell; at most one is open.
+
+    Args:
+        is_kept: leave a connection open for the next command, until `close`.
+    """
+
+    def __init__(self, *, is_kept: bool = False) -> None:
+        self._is_kept = is_kept
+        self._link: Link | None = None
+
+    @contextmanager
+    def lend(self, user: "App", *, is_secret: bool = False) -> "Iterator[Meter]":
+        """Lend a command the device that its settings name.
+
+        A connection that is in doubt afterwards is closed, and opened again for the next command.
+
+        Args:
+            user: the command's run.
+            is_secret: a secret goes over the line, so `-v` shows no bytes.
+
+        Raises:
+            UmiError: it cannot be reached.
+        """
+        link = self._for(user.settings)
+        end = "interrupted"
+        try:
+            yield link.lend(user, is_secret=is_secret)
+            end = ""
+        except UmiError as error:
+            end = "lost" if _is_lost(error) else ""
+            raise
+        finally:
+            if not self._is_kept:
+                self.close()
+            elif end:
+                link.hang_up(end)
+
+    def close(self) -> None:
+        """Close what is open."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    def _for(self, settings: "Settings") -> Link:
+        if self._link is not None and not self._link.is_for(settings):
+            self.close()
+        if self._link is None:
+            self._link = Link(settings)
+        return self._link
+
+
+def _essence(settings: "Settings") -> "Settings":
+    """Return the settings without what the same connection does for as well."""
+    return replace(settings, form="table", no_input=False, yes=False, dry_run=False, verbose=0)
+
+
+def _is_lost(error: UmiError) -> bool:
+    """Tell whether an error, or what caused it, leaves the connection in doubt."""
+    return isinstance(error, _LOST) or isinstance(error.__cause__, _LOST)
+
+
+def _address(settings: "Settings") -> str:
+    """Return where the device is."""
+    if not settings.port:
+        raise InputError(
+            "no device is named",
+            hint="name one with -p ADDRESS or UMI_PORT; -p sim is the built-in virtual meter",
+        )
+    return settings.port
+
+
+def _show_bytes(direction: str, data: bytes) -> None:
+    """Log a piece of bytes to stderr."""
+    from umi_cli.output.hexdump import hexdump
+
+    _show_length(direction, data)
+    streams.say(hexdump(data, indent="  "))
+
+
+def _show_length(direction: str, data: bytes) -> None:
+    """Log how long a piece of bytes is, where the bytes may hold a secret."""
+    from umi_cli.output.render import timestamp
+
+    moment = timestamp(datetime.now(UTC), timespec="milliseconds")
+    streams.say(f"{moment} {direction} {len(data)} bytes")
