@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,6 +17,7 @@ from umi_cli.errors import RefusedError, UmiError
 
 if TYPE_CHECKING:
     from umi_cli.cli.host_config import HostConfig
+    from umi_cli.cli.lines import Lines
     from umi_cli.cli.settings import Settings
     from umi_cli.device.meter import Meter
     from umi_cli.objects.catalogue import Catalogue
@@ -37,8 +37,8 @@ class App:
         argv: the arguments, without the program's name; read ahead for the form of output, so
             that a usage error under `--json` is a JSON document as well.
         environment: the environment variables.
-        start: options that hold unless the arguments say otherwise, as in a shell.
-        links: where the connection comes from; None for one of the run's own.
+        lines: the shell or batch that this run is a line of: its options hold unless the
+            arguments say otherwise, and its connection is used.
     """
 
     def __init__(
@@ -46,18 +46,20 @@ class App:
         argv: Sequence[str],
         environment: Mapping[str, str] = os.environ,
         *,
-        start: Mapping[str, Any] = MappingProxyType({}),
-        links: Links | None = None,
+        lines: "Lines | None" = None,
     ) -> None:
         self.given: dict[str, Any] = {}
-        self.start = start
-        self.links = links or Links()
+        self.lines = lines
+        self.start: Mapping[str, Any] = lines.options if lines else {}
+        self.links: Links = lines.links if lines else Links()
         self._argv = tuple(argv)
         self.environment = environment
         self._settings: Settings | None = None
         self._catalogue: Catalogue | None = None
         self._ahead = form_ahead(argv)
-        self.report = Report(self._ahead or _form_of(environment), clock=time.monotonic)
+        self._forced: Format | None = lines.form if lines else None
+        form = self._forced or self._ahead or _form_of(environment)
+        self.report = Report(form, clock=time.monotonic)
 
     @property
     def settings(self) -> "Settings":
@@ -99,7 +101,7 @@ class App:
     def begin(self, command: str) -> None:
         """Settle what holds for a command, whose options are all known now."""
         self.report.command = command
-        self.report.form = self.settings.form
+        self.report.form = self._forced or self.settings.form
 
     @contextlib.contextmanager
     def connect(self, *, is_secret: bool = False) -> "Iterator[Meter]":
@@ -136,7 +138,8 @@ class App:
         if self._catalogue is None:
             from umi_cli.objects.catalogue import Catalogue
 
-            self._catalogue = Catalogue.load(self.settings.datasheet)
+            load = self.lines.catalogue if self.lines else Catalogue.load
+            self._catalogue = load(self.settings.datasheet)
         return self._catalogue
 
     def is_secret(self, *parts: "ObjectPart") -> bool:
@@ -181,7 +184,8 @@ class App:
 
     def finish(self, failure: Failure | None) -> None:
         """End the run with the document, or with what went wrong."""
-        if failure and self._settings is None and self._ahead is None:
+        is_form_open = self._settings is None and not (self._ahead or self._forced)
+        if failure and is_form_open:
             with contextlib.suppress(UmiError):  # the profile may ask for JSON
                 self.report.form = self.settings.form
         self.report.finish(failure)

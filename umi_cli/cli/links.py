@@ -41,17 +41,28 @@ class Link:
     key on stdin does not come twice.
 
     Args:
-        settings: what it is opened for.
+        user: the first run that uses it; its settings say where the device is, and who we are.
+
+    Raises:
+        UmiError: the settings name no device, or nothing to prove ourselves with that can be used.
     """
 
-    def __init__(self, settings: "Settings") -> None:
-        self._settings = settings
-        self._user: App | None = None
+    def __init__(self, user: "App") -> None:
+        self._user = user
         self._is_secret = False
+        self._settings = user.settings
+        self._address = _address(self._settings)
         self._meter: Meter | None = None
-        self._identity: tuple[UmiId, Credentials | None] | None = None
-        self._context = click.Context(click.Command(None))  # where a key's token stays open
         self._end = ""
+        self._context = click.Context(click.Command(None))  # where a key's token stays open
+        is_ready = False
+        try:
+            with self._context.scope(cleanup=False):
+                self._umi_id, self._credentials = self._identify()
+            is_ready = True
+        finally:
+            if not is_ready:
+                self._context.close()
 
     def is_for(self, settings: "Settings") -> bool:
         """Tell whether a command with other settings gets the same connection."""
@@ -73,7 +84,7 @@ class Link:
         if self._meter is None:
             if self._end:
                 user.warn(f"the connection is opened again: the one before was {self._end}")
-            self._meter = self._open(user)
+            self._meter = self._open()
         self._meter.session.dry_run = user.settings.dry_run
         return self._meter
 
@@ -93,47 +104,36 @@ class Link:
     @property
     def environment(self) -> Mapping[str, str]:
         """Return the environment of the command that uses the connection."""
-        return self._app.environment
+        return self._user.environment
 
     def warn(self, message: str) -> None:
         """Warn in the command that uses the connection."""
-        self._app.warn(message)
+        self._user.warn(message)
 
-    @property
-    def _app(self) -> "App":
-        assert self._user is not None  # noqa: S101 - it is lent before anything happens on it
-        return self._user
-
-    def _open(self, user: "App") -> "Meter":
-        settings = user.settings
-        address = _address(settings)
-        from umi_cli.connecting import connect
-
-        if self._identity is None:
-            with self._context.scope(cleanup=False):
-                self._identity = self._identify(settings)
-        umi_id, credentials = self._identity
-        return connect(
-            address,
-            datasheet=settings.datasheet,
-            umi_id=umi_id,
-            timeout_s=settings.timeout_s,
-            retries=settings.retries,
-            observer=self._observe,
-            credentials=credentials,
-            on_event=self._on_event,
-        )
-
-    def _identify(self, settings: "Settings") -> "tuple[UmiId, Credentials | None]":
+    def _identify(self) -> "tuple[UmiId, Credentials | None]":
         """Return our UMI ID, and what we prove ourselves with; as guest neither costs anything."""
-        if settings.is_guest:
+        if self._settings.is_guest:
             from umi_cli.types import DEFAULT_READER_ID
 
-            return settings.umi_id or DEFAULT_READER_ID, None
+            return self._settings.umi_id or DEFAULT_READER_ID, None
         from umi_cli.cli.credentials import credentials_of, own_id
 
-        credentials = credentials_of(settings, self)
-        return own_id(settings, credentials), credentials
+        credentials = credentials_of(self._settings, self)
+        return own_id(self._settings, credentials), credentials
+
+    def _open(self) -> "Meter":
+        from umi_cli.connecting import connect
+
+        return connect(
+            self._address,
+            datasheet=self._settings.datasheet,
+            umi_id=self._umi_id,
+            timeout_s=self._settings.timeout_s,
+            retries=self._settings.retries,
+            observer=self._observe,
+            credentials=self._credentials,
+            on_event=self._on_event,
+        )
 
     def _glance(self, meter: "Meter") -> None:
         """Take in what came since the last command; hang up if the other end has."""
@@ -144,17 +144,17 @@ class Link:
 
     def _observe(self, direction: str, data: bytes) -> None:
         """Log a piece of bytes to stderr, if the command wants that."""
-        if self._app.settings.verbose:
+        if self._user.settings.verbose:
             (_show_length if self._is_secret else _show_bytes)(direction, data)
 
     def _on_event(self, source: "UmiId", events: int, timestamp_s: int) -> None:
         """Show what a Peripheral publishes to us as its Host."""
         from umi_cli.cli.published import published
 
-        record = published(source, events, timestamp_s, self._app.catalogue)
-        self._app.event("event", **record)
+        record = published(source, events, timestamp_s, self._user.catalogue)
+        self._user.event("event", **record)
         names = ", ".join(event["name"] for event in record["events"])
-        self._app.note(f"{record['source']} published: {names} at {record['timestamp']}")
+        self._user.note(f"{record['source']} published: {names} at {record['timestamp']}")
 
 
 class Links:
@@ -181,7 +181,7 @@ class Links:
         Raises:
             UmiError: it cannot be reached.
         """
-        link = self._for(user.settings)
+        link = self._for(user)
         end = "interrupted"
         try:
             yield link.lend(user, is_secret=is_secret)
@@ -201,11 +201,12 @@ class Links:
         if link is not None:
             link.close()
 
-    def _for(self, settings: "Settings") -> Link:
-        if self._link is not None and not self._link.is_for(settings):
+    def _for(self, user: "App") -> Link:
+        """Return the link for a run; one that cannot be had leaves the one before as it is."""
+        if self._link is None or not self._link.is_for(user.settings):
+            link = Link(user)
             self.close()
-        if self._link is None:
-            self._link = Link(settings)
+            self._link = link
         return self._link
 
 

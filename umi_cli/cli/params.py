@@ -221,7 +221,11 @@ def part_argument(name: str, *, metavar: str = "PART", **attributes: Any) -> Cal
         metavar: as the help shows it.
         attributes: what `click.argument` takes, such as `nargs`.
     """
-    return click.argument(name, metavar=metavar, **attributes)
+    return click.argument(name, cls=PartArgument, metavar=metavar, **attributes)
+
+
+class PartArgument(click.Argument):
+    """An object part, or several, by their names in the datasheet."""
 
 
 def confirm(loss: str, *, yes: bool, no_input: bool) -> None:

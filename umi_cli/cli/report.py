@@ -127,9 +127,9 @@ class Report:
     def finish(self, failure: Failure | None) -> None:
         """End the run: print the document, or say on stderr what went wrong."""
         if self.form == "json" and not self.is_announced:
-            self._write_line(self._document(failure))
+            self._write_line(self.document(failure))
         elif self.form == "events":
-            self.event("result", exit=failure.exit if failure else 0, **self._document(failure))
+            self.event("result", exit=failure.exit if failure else 0, **self.document(failure))
         elif failure:
             streams.say(streams.paint("umi: ", "red", sys.stderr) + failure.message)
             if failure.hint:
@@ -141,7 +141,8 @@ class Report:
 
         streams.write(json_line(record), flush=True)
 
-    def _document(self, failure: Failure | None) -> dict[str, Any]:
+    def document(self, failure: Failure | None) -> dict[str, Any]:
+        """Return the one document of `--json`, for a run that ended so."""
         meta = {
             "version": __version__,
             "port": self.port,

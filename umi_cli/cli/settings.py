@@ -10,6 +10,7 @@ import sys
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -239,6 +240,13 @@ def user_config(environment: Mapping[str, str]) -> str:
         if not os.path.isabs(base):  # the XDG rules: a relative path is ignored
             base = os.path.join(home, ".config")
     return os.path.join(base, "umi", "config.toml")
+
+
+def user_state(environment: Mapping[str, str]) -> Path:
+    """Return the directory of what umi keeps for the user, such as how far an upload is."""
+    base = environment.get("XDG_STATE_HOME", "")
+    root = Path(base) if os.path.isabs(base) else Path("~/.local/state").expanduser()
+    return root / "umi"
 
 
 def load_document(path: str, *, is_required: bool) -> dict[str, Any]:
