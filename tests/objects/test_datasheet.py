@@ -40,6 +40,7 @@ BROKEN = {
     "regex": (HEAD + '[optical]\nmatch = "("\n', 6, "optical.match: not a regular expression"),
     "v": (HEAD + '[optical]\nv = "10"\n', 6, "optical.v: '10' is not a digit"),
     "y": (HEAD + '[optical]\nv = "0"\n\ny = 6\n', 8, "optical.y: a text is expected"),
+    "y of others": (HEAD + '[optical]\ny = "3"\n', 6, "optical.y: '3' is not a mode of the"),
     "wakeup": (HEAD + '[optical]\nwakeup = "x"\n', 6, "optical.wakeup: 'x' is not none or std"),
     "delay": (HEAD + "[optical]\nswitch_delay_ms = -1\n", 6, "switch_delay_ms: -1 is out of range"),
     "optical key": (HEAD + '[optical]\nwake_up = "std"\n', 6, "optical.wake_up: there is no such"),
