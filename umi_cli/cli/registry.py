@@ -33,6 +33,8 @@ COMMANDS: dict[str, Entry] = {
     "image": Entry(
         "umi_cli.cli.image:image", "Build, show, verify, sign and encrypt image packages."
     ),
+    "export": Entry("umi_cli.cli.export:export", "Write all that a device gives to one JSON file."),
+    "diff": Entry("umi_cli.cli.diff:diff", "Compare two exports, or an export with the device."),
     "auth": Entry("umi_cli.cli.auth:auth", "Authenticate, and report what was proved."),
     "sign": Entry(
         "umi_cli.cli.sign:sign", "Sign a command here and now, to be sent elsewhere later."
