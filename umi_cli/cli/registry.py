@@ -52,6 +52,9 @@ COMMANDS: dict[str, Entry] = {
         "umi_cli.cli.host:host", "Be a Host: serve its objects, and forward to its ports."
     ),
     "ports": Entry("umi_cli.cli.ports:ports", "List the ports of this host; nothing is sent."),
+    "doctor": Entry(
+        "umi_cli.cli.doctor:doctor", "Check this host, its ports and keys, and the device."
+    ),
     "spec": Entry("umi_cli.cli.spec:spec", "Say what of UMI is implemented, and on what grounds."),
 }
 """The commands of `umi`, in the order its help lists them."""
