@@ -40,7 +40,8 @@ def host_checks(app: "App") -> Iterator[Check]:
     yield _synchronised()
     yield _zones()
     yield _configuration(app)
-    yield attempt("host ports", lambda: _host_ports(app))
+    if app.settings_fault is None:
+        yield attempt("host ports", lambda: _host_ports(app))
     yield _directory("settings directory", _settings_directory(app))
     yield _directory("state directory", _state_directory(app))
     yield from _uploads(_state_directory(app))
@@ -125,8 +126,6 @@ def _configuration_path(app: "App") -> str:
 
 
 def _host_ports(app: "App") -> str:
-    if app.settings_fault is not None:
-        return "not known without the configuration"
     ports = app.host_config.ports
     return ", ".join(f"{each.number}: {each.address.text}" for each in ports.values()) or "none"
 
