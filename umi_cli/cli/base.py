@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from umi_cli.cli.params import GLOBAL_OPTIONS, near
+from umi_cli.cli.params import GLOBAL_OPTIONS, complete_texts, near
 from umi_cli.cli.registry import COMMANDS
 from umi_cli.errors import InputError
 
@@ -58,6 +58,7 @@ class UmiCommand(click.Command):
         super().__init__(*args, **_with_defaults(attributes))
         self.examples = examples.strip()
         self.params = [*self.params, *GLOBAL_OPTIONS, HELP]
+        complete_texts(self.params)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write where the shared options are, and the examples."""
@@ -82,6 +83,7 @@ class UmiGroup(click.Group):
         super().__init__(*args, **_with_defaults(attributes))
         self.examples = examples.strip()
         self.params = [*self.params, *GLOBAL_OPTIONS, HELP]
+        complete_texts(self.params)
 
     format_epilog = UmiCommand.format_epilog
 
