@@ -189,8 +189,9 @@ def test_click_answers_powershell() -> None:
     assert run_umi(env=variables).stdout == f"plain\nread\n{help}\n"
 
 
-def test_unknown_shells_are_not_answered() -> None:
-    outcome = run_umi(env={"_UMI_COMPLETE": "tcsh_complete"})
+@pytest.mark.parametrize("instruction", ["tcsh_complete", "bash_complete", "powershell_complete"])
+def test_who_is_no_script_of_a_known_shell_is_not_answered(instruction: str) -> None:
+    outcome = run_umi(env={"_UMI_COMPLETE": instruction, "COMP_CWORD": "x"})
     assert (outcome.exit, outcome.stdout, outcome.stderr) == (1, "", "")
 
 

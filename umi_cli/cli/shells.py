@@ -237,4 +237,6 @@ def answer(cli: click.Command, program: str, instruction: str) -> int:
         click.echo(asked.source() if action == "source" else asked.complete())
     except (UmiError, click.ClickException):
         return 1
+    except (KeyError, ValueError):  # no script asks: COMP_WORDS or COMP_CWORD is missing or wrong
+        return 1
     return 0
