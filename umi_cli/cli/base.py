@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from umi_cli.cli.params import GLOBAL_OPTIONS, near
+from umi_cli.cli.params import GLOBAL_OPTIONS, complete_texts, near
 from umi_cli.cli.registry import COMMANDS
 from umi_cli.errors import InputError
 
@@ -61,6 +61,7 @@ class UmiCommand(click.Command):
         self.examples = examples.strip()
         self.params = [*self.params, *GLOBAL_OPTIONS, HELP]
         self._forgives_settings = forgives_settings
+        complete_texts(self.params)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write where the shared options are, and the examples."""
@@ -85,6 +86,7 @@ class UmiGroup(click.Group):
         super().__init__(*args, **_with_defaults(attributes))
         self.examples = examples.strip()
         self.params = [*self.params, *GLOBAL_OPTIONS, HELP]
+        complete_texts(self.params)
 
     format_epilog = UmiCommand.format_epilog
 

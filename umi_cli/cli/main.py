@@ -14,7 +14,7 @@ from umi_cli.cli.failure import BROKEN_PIPE, INTERNAL, Failure, Terminated
 from umi_cli.output import streams
 
 PROGRAM = "umi"
-_COMPLETE_VARIABLE = "_UMI_COMPLETE"
+_COMPLETE_VARIABLE = "_UMI_COMPLETE"  # `shells` names it too; it is too dear to import here
 
 EXAMPLES = """\
 umi -p sim info
@@ -44,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     instruction = os.environ.get(_COMPLETE_VARIABLE)
     if instruction:
-        from click.shell_completion import shell_complete
+        from umi_cli.cli.shells import answer
 
-        sys.exit(shell_complete(umi, {}, PROGRAM, _COMPLETE_VARIABLE, instruction))
+        sys.exit(answer(umi, PROGRAM, instruction))
     sys.exit(run(arguments))
 
 
