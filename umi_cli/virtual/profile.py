@@ -61,7 +61,7 @@ class LoadProfile:
 
     def power_back(self, now_s: int) -> None:
         """Go on after a power cut: nobody measured the half hours that ended meanwhile."""
-        # choice: they leave a gap. What was used then is in the next reading, and nowhere else.
+        # choice: they leave a gap, and the counter stood still meanwhile.
         if self.due_s is not None:
             self.due_s = max(self.due_s, _boundary_after(now_s))
 
