@@ -13,15 +13,15 @@ from typing import Any
 from umi_cli.application.commands import WriteObject
 from umi_cli.device.meter import CHANGE_TRIES, Meter
 from umi_cli.device.permission import naming_roles
-from umi_cli.errors import InputError, MalformedError, OutcomeUnknownError, UmiError
+from umi_cli.errors import InputError, MalformedError, OutcomeUnknownError, ReadBackError, UmiError
 from umi_cli.types import EPOCH
 
 CLOCK, CONTROL, NEW_TIME = "metrology-clock", "clock-control", "new_time"
 READINGS = 3  # the quickest of them counts: a repeated frame makes a slow one
 EARLIEST_HOST = datetime(2024, 1, 1, tzinfo=UTC)
 """A host with an earlier clock has not been told the time: a Raspberry Pi without a network."""
-SETTLED_S = 2.0
-"""A clock that is as near to what was to be set, after the answer was lost, needs no more."""
+SETTLED_S = 1.0
+"""A clock that is as near to what it was set to, beside what the exchange hides, is right."""
 TICK_S = 0.5  # what the fraction of a second that a datetime leaves out is, on average
 
 
@@ -41,7 +41,8 @@ class ClockReading:
         """Return what the device is ahead of the host, in whole seconds."""
         if self.device is None:
             return None
-        return round((self.device - self.host).total_seconds() + TICK_S)
+        # A device that goes with the host leaves 0 to 1 s of the host's time out.
+        return ceil((self.device - self.host).total_seconds())
 
     @property
     def uncertainty_s(self) -> float:
@@ -89,14 +90,15 @@ def set_clock(
 
     Raises:
         AccessDeniedError: our role may not.
-        OutcomeUnknownError: the answer was lost, and the clock cannot be read back.
+        OutcomeUnknownError: the answer was lost, and the clock cannot be read, or is not right.
+        ReadBackError: the device took the time, and its clock is not right all the same.
         UmiError: as in `Meter.read`.
     """
-    before = read_clock(meter)
     started_s = meter.transport.clock.monotonic()
+    before = read_clock(meter)
 
     def due() -> datetime:
-        """Return the time to set, as it has gone on since it was asked for."""
+        """Return the time to set: it has gone on since it was asked for."""
         passed_s = meter.transport.clock.monotonic() - started_s
         return new_time + timedelta(seconds=int(passed_s))
 
@@ -143,16 +145,18 @@ def _change(
         control: Any = meter.read(CONTROL).value  # its other members stay as they are
         if meter.session.dry_run:
             return ClockChange(before=before, new_time=planned, after=None)
-        new_time = _write(meter, control, due)
+        new_time = _write(meter, control, due, before.exchange_s / 2)
     return ClockChange(before=before, new_time=new_time, after=read_clock(meter))
 
 
-def _write(meter: Meter, control: dict[str, Any], due: Callable[[], datetime]) -> datetime:
-    """Set the clock; once more, with the time of then, only if it is found not to go as it should.
+def _write(
+    meter: Meter, control: dict[str, Any], due: Callable[[], datetime], way_s: float
+) -> datetime:
+    """Set the clock, and once more with the time of then if it does not go as it should.
 
     `Meter.write` would read clock-control back and send the same again. Neither does here: what
-    stands there may be from the time before, and a time that is sent again late is a wrong one. So
-    the moving clock is read: if it is right, the command has run, and in time.
+    stands there may be from the time before, and a time that is sent late is a wrong one. So the
+    moving clock is read: if it is right, the command has run, and in time.
     """
     part = meter.catalogue.resolve(CONTROL)
     definition = meter.catalogue.find(part.code)
@@ -162,28 +166,34 @@ def _write(meter: Meter, control: dict[str, Any], due: Callable[[], datetime]) -
         tries_left -= 1
         new_time = due()
         value = meter.catalogue.encode(part, {**control, NEW_TIME: new_time})
-        sent_s = meter.transport.clock.monotonic()
+        arrival_s = meter.transport.clock.monotonic() + way_s
+        lost: OutcomeUnknownError | None = None
         try:
             meter.session.request(WriteObject(code=part.code, value=value), is_signed=is_signed)
-        except OutcomeUnknownError as lost:
-            if _is_settled(meter, new_time, sent_s, lost):
-                return new_time
-            if not tries_left:
-                raise
-        else:
+        except OutcomeUnknownError as error:
+            lost = error
+        if _is_settled(meter, new_time, arrival_s, lost):
             return new_time
+        if not tries_left:
+            raise lost or ReadBackError(
+                f"the clock was set to {new_time.isoformat()} and does not go on from there",
+                hint="read it with: umi clock show; the line may be too slow and too bad for it",
+            )
 
 
-def _is_settled(meter: Meter, new_time: datetime, sent_s: float, lost: OutcomeUnknownError) -> bool:
-    """Tell whether the clock goes as it was set; `lost` goes on if that cannot be told."""
+def _is_settled(
+    meter: Meter, new_time: datetime, arrival_s: float, lost: OutcomeUnknownError | None
+) -> bool:
+    """Tell whether the clock goes as one that was set to a time at a moment, monotonic."""
     try:
         found = _read_once(meter)
     except UmiError as error:
-        raise lost from error
+        raise lost or error from error
     if found.device is None:
         return False
-    passed_s = meter.transport.clock.monotonic() - sent_s
-    return abs((found.device - new_time).total_seconds() + TICK_S - passed_s) <= SETTLED_S
+    passed_s = meter.transport.clock.monotonic() - found.exchange_s / 2 - arrival_s
+    off_s = (found.device - new_time).total_seconds() + TICK_S - passed_s
+    return abs(off_s) <= SETTLED_S + found.exchange_s / 2
 
 
 def _read_once(meter: Meter) -> ClockReading:
