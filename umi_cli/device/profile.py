@@ -204,9 +204,10 @@ class _Reader:
     def _tell(self, done: int) -> None:
         count = self._status.get(ENTRIES)
         total = count if isinstance(count, int) else done
-        if self._since is not None:
-            total = min(total, self._expected() + DAY_ENTRIES)
-        self._on_progress(done, max(done, total))
+        likely = self._expected() + 2 * DAY_ENTRIES
+        if self._since is not None and done <= likely:
+            total = min(total, likely)
+        self._on_progress(done, total)
 
     def _entries(self, elements: Elements) -> list[Entry]:
         if not elements:
