@@ -185,6 +185,10 @@ class App:
         """Give the result: `data` for JSON, `view` for people (None: a plain view of the data)."""
         self.report.emit(data, view)
 
+    def hand_over(self, data: Any, view: "View | None" = None) -> None:
+        """Give the result, and return once it was taken: what follows relies on that."""
+        self.report.hand_over(data, view)
+
     def event(self, kind: str, **fields: Any) -> None:
         """Print an event, under `--events`."""
         self.report.event(kind, **fields)

@@ -22,6 +22,8 @@ COMMANDS: dict[str, Entry] = {
     "write": Entry("umi_cli.cli.write:write", "Write an object, a member or elements."),
     "objects": Entry("umi_cli.cli.objects:objects", "List the objects of the datasheet."),
     "access": Entry("umi_cli.cli.access:access", "Show and set who may read and write an object."),
+    "clock": Entry("umi_cli.cli.clock:clock", "Show and set a device's clock."),
+    "profile": Entry("umi_cli.cli.profile:profile", "Read the load profile."),
     "key": Entry("umi_cli.cli.key:key", "Make and show own keys; nothing secret is shown."),
     "cert": Entry(
         "umi_cli.cli.cert:cert",

@@ -43,6 +43,7 @@ class Report:
         self.data: Any = None
         self.warnings: list[str] = []
         self.is_announced = False
+        self._is_handed_over = False
         self._clock, self._now = clock, now
         self._start_s = clock()
         self._events = 0
@@ -66,6 +67,23 @@ class Report:
             for line in view_lines(view or View.of(data), self.form):
                 streams.write(line)
             streams.write("", flush=True)
+
+    def hand_over(self, data: Any, view: "View | None" = None) -> None:
+        """Give the result before the command is over: what follows relies on its being taken.
+
+        The document of `--json` is begun with the data, and `finish` writes the rest of it.
+
+        Raises:
+            OutputClosedError: it was not taken.
+        """
+        self.emit(data, view)
+        self.event("data", data=data)
+        if self.form == "json":
+            self._is_handed_over = True
+            from umi_cli.output.render import json_line
+
+            head = {"schema": SCHEMA, "command": self.command, "data": data}
+            streams.write(json_line(head).removesuffix("}\n"), flush=True)
 
     def show(self, data: Any, text: str) -> None:
         """Give a text, such as help, whatever the form for people."""
@@ -127,7 +145,7 @@ class Report:
     def finish(self, failure: Failure | None) -> None:
         """End the run: print the document, or say on stderr what went wrong."""
         if self.form == "json" and not self.is_announced:
-            self._write_line(self._document(failure))
+            self._write_document(failure)
         elif self.form == "events":
             self.event("result", exit=failure.exit if failure else 0, **self._document(failure))
         elif failure:
@@ -135,6 +153,16 @@ class Report:
             if failure.hint:
                 streams.say(streams.paint("hint: ", "bold", sys.stderr) + failure.hint)
         streams.write("", flush=True)
+
+    def _write_document(self, failure: Failure | None) -> None:
+        document = self._document(failure)
+        if not self._is_handed_over:
+            self._write_line(document)
+            return
+        from umi_cli.output.render import json_line
+
+        rest = {key: document[key] for key in ("ok", "error", "warnings", "meta")}
+        streams.write("," + json_line(rest).removeprefix("{"), flush=True)
 
     def _write_line(self, record: dict[str, Any]) -> None:
         from umi_cli.output.render import json_line

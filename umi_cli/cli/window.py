@@ -67,12 +67,36 @@ def _time_text(text: str) -> TimeText:
     return wanted
 
 
+class LocalZone(tzinfo):
+    """The zone of this host, with its changes between winter and summer time."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        """Return what the host's clock is ahead of UTC at a local time."""
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, moment: datetime | None) -> timedelta | None:
+        """Return None: the host does not say how much of it is summer time."""
+        return None
+
+    def tzname(self, moment: datetime | None) -> str:
+        """Return how it is asked for."""
+        return "local"
+
+    def fromutc(self, moment: datetime) -> datetime:
+        """Return the local time; `fold` tells the second of two that look alike."""
+        local = moment.replace(tzinfo=UTC).astimezone()
+        first = local.replace(tzinfo=self, fold=0)
+        return first if first.utcoffset() == local.utcoffset() else first.replace(fold=1)
+
+    def __str__(self) -> str:
+        return "local"
+
+
 def _zone(text: str) -> tzinfo:
     from zoneinfo import ZoneInfo
 
     if text.lower() == "local":
-        local = datetime.now().astimezone().tzinfo
-        return local or UTC
+        return LocalZone()
     try:
         return ZoneInfo(text)
     except (OSError, ValueError) as error:  # ZoneInfoNotFoundError is a KeyError

@@ -11,8 +11,9 @@ from enum import Enum
 
 from umi_cli.application.codes import ResultCode
 from umi_cli.certificates.cvc import Certificate
+from umi_cli.device.clock import host_time
 from umi_cli.device.identity import fetch_certificate
-from umi_cli.device.info import SECTIONS, difference_s, host_time
+from umi_cli.device.info import SECTIONS, difference_s
 from umi_cli.device.meter import Access, Meter, ObjectValue, PartialReadError
 from umi_cli.device.protection import Standing
 from umi_cli.errors import MalformedError, RefusedError, UmiError, UnknownObjectError

@@ -1,14 +1,15 @@
 """Who a device is, what it runs, its clock, its security: what one screen says (cli.md, info)."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from umi_cli.application.codes import ResultCode
+from umi_cli.device.clock import host_time
 from umi_cli.device.meter import Meter
 from umi_cli.device.protection import Standing
 from umi_cli.errors import RefusedError
 from umi_cli.objects.values import Value
-from umi_cli.types import EPOCH, UmiId
+from umi_cli.types import UmiId
 
 SECTIONS = {
     "identity": "manufacturer-id",
@@ -74,11 +75,6 @@ def read_info(meter: Meter) -> Info:
         standing=meter.session.standing,
         addresses=(addresses.own, addresses.peer),
     )
-
-
-def host_time(meter: Meter) -> datetime:
-    """Return the time of this host, in whole seconds of UTC."""
-    return EPOCH + timedelta(seconds=meter.session.utc_s())
 
 
 def difference_s(clock: Value, host_time: datetime) -> int | None:
