@@ -99,7 +99,7 @@ def _give(one: "Round", tracks: "Tracks", voice: "Voice", *, only_changes: bool)
     """Show what was read at once."""
     if one.missed:
         tracks.missed += one.missed
-        voice.note(f"{one.missed} readings were due meanwhile, and are left out")
+        voice.note(f"left out {one.missed}: the reading before took longer than --every")
     shown = [tracks.take(reading) for reading in one.readings]
     voice.give([each for each in shown if each.is_news or not only_changes])
 

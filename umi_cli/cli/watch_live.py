@@ -84,7 +84,7 @@ class LiveVoice:
         self._screen.draw(list(self._lines(moment)))
 
     def note(self, message: str) -> None:
-        """Show a remark below the table, from the next drawing on."""
+        """Show a remark above the table, from the next drawing on."""
         self._note = message
 
     def close(self) -> None:
@@ -97,15 +97,16 @@ class LiveVoice:
         cells = [[label, *row.cells(arrow)] for label, row in self._rows.items()]
         widths = [max(map(len, column)) for column in zip(HEADER[:-1], *cells, strict=True)]
         yield f"{self._title}{moment}, {self._count} readings; Ctrl-C ends"
+        # Above the table: what is cut off for want of room stands at the end.
+        for label, fault in self._faults.items():
+            yield f"! {label} {fault}"
+        if self._note:
+            yield f"note: {self._note}"
         if cells:
             yield _aligned(list(HEADER[:-1]), widths)
         room = min(HISTORY, columns() - sum(widths) - len(GAP) * len(widths) - 1)
         for line, row in zip(cells, self._rows.values(), strict=True):
             yield (_aligned(line, widths) + GAP + self._picture(row, room)).rstrip()
-        for label, fault in self._faults.items():
-            yield f"! {label} {fault}"
-        if self._note:
-            yield f"note: {self._note}"
 
     def _picture(self, row: _Row, room: int) -> str:
         """Return the sparkline of a row, in so many columns."""

@@ -78,19 +78,33 @@ class Follower:
         Raises:
             UmiError: the log cannot be read, or the device was lost for good.
         """
-        self._connection.remember_identity()
+        self._connection.remember_identity()  # a device that never answers is not waited for
         self._end_s += self._connection.now_s
-        log = self._begin(self._connection.meter())
-        moment = since()
-        found = log.last() if moment is None else _whole(log, moment)
-        self._seen = found[-SEEN:]
-        if moment is not None:
-            yield from (each for each in found if each.time is None or each.time >= moment)
+        yield from self._begin_with(since)
         while True:
             is_last = not self._wait()
             yield from self._look()
             if is_last:
                 return
+
+    def _begin_with(self, since: Callable[[], datetime | None]) -> list[LoggedEvent]:
+        """Return the entries since a moment; a link that is lost meanwhile is no reason to end."""
+        while True:
+            try:
+                log = self._begin(self._connection.meter())
+                moment = since()
+                found = log.last() if moment is None else _whole(log, moment)
+            except RefusedError:
+                raise
+            except UmiError as error:
+                self._connection.failed(error)
+                self._connection.wait(self._connection.now_s + self._every_s)
+            else:
+                self._connection.succeeded()
+                self._seen = found[-SEEN:]
+                if moment is None:
+                    return []
+                return [each for each in found if each.time is None or each.time >= moment]
 
     def _wait(self) -> bool:
         """Wait until there may be something; False: that is the last time."""

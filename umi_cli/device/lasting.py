@@ -117,8 +117,9 @@ class LastingConnection:
         return self._meter
 
     def remember_identity(self) -> None:
-        """Ask the device who it is, so that another one is not taken for it later."""
-        self._device_id = self.meter().device_id
+        """Ask the device who it is, once, so that another one is not taken for it later."""
+        if self._device_id is None:
+            self._device_id = self.meter().device_id
 
     def succeeded(self) -> None:
         """Note that an attempt came to something."""
