@@ -1,4 +1,4 @@
-"""The event log in the state file of a virtual meter: what it has logged, and what it shall have."""
+"""The event log in a virtual meter's state file: what it has logged, and what it shall have."""
 
 import json
 from collections.abc import Sequence

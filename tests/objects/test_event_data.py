@@ -60,7 +60,7 @@ def test_any_data_is_described_and_none_is_dropped(event: object, data: bytes) -
     found = describe(event, data)  # type: ignore[arg-type]
     explained = found.values is not None and not found.fault
     assert explained or data.hex() in found.text
-    assert bool(found.fault) == (found.values is None or data.hex() in found.text and bool(data))
+    assert bool(found.fault) == (found.values is None or (data.hex() in found.text and bool(data)))
 
 
 @pytest.mark.parametrize("text", ["clock-set", "Clock_Set", "18", " 18 "])

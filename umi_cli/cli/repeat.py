@@ -53,9 +53,8 @@ def repeat_options(counted: str, every: str, default_every_s: float | None) -> C
                 "every_s",
                 type=LONG_SECONDS,
                 metavar="SECONDS",
-                required=default_every_s is None,
-                default=None if default_every_s is None else f"{default_every_s:g}",
                 help=every,
+                **_default(default_every_s),
             ),
             click.option("--count", type=COUNT, metavar="N", help=f"End after so many {counted}"),
             click.option(
@@ -74,6 +73,10 @@ def repeat_options(counted: str, every: str, default_every_s: float | None) -> C
         return function
 
     return decorate
+
+
+def _default(every_s: float | None) -> dict[str, Any]:
+    return {"required": True} if every_s is None else {"default": f"{every_s:g}"}
 
 
 def check_ends(form: str, count: int | None, for_s: float | None) -> None:

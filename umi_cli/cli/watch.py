@@ -120,5 +120,5 @@ def _voice(app: App, watching: Watching) -> "Voice":
     if streams.is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb":
         from umi_cli.cli.watch_live import LiveVoice
 
-        return LiveVoice(f"{app.report.port or app.settings.port}, every {watching.every_s:g} s")
+        return LiveVoice(app.settings.port or "", watching.every_s)
     return watch_view.LineVoice(app)

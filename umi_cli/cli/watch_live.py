@@ -56,12 +56,14 @@ class LiveVoice:
     """Shows readings in a table that is drawn over itself.
 
     Args:
-        title: what is watched, and how often.
+        address: of the device that is watched.
+        every_s: from one reading to the next.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, address: str, every_s: float) -> None:
         self.gathered: dict[str, Any] = {}
-        self._title = title
+        self._address = address
+        self._every_s = every_s
         self._rows: dict[str, _Row] = {}
         self._faults: dict[str, str] = {}
         self._note = ""
@@ -96,7 +98,10 @@ class LiveVoice:
         arrow = ARROWS[self._levels]
         cells = [[label, *row.cells(arrow)] for label, row in self._rows.items()]
         widths = [max(map(len, column)) for column in zip(HEADER[:-1], *cells, strict=True)]
-        yield f"{self._title}{moment}, {self._count} readings; Ctrl-C ends"
+        yield (
+            f"reading {self._count}{moment}, every {self._every_s:g} s;"
+            f" Ctrl-C ends; {self._address}"
+        )
         # Above the table: what is cut off for want of room stands at the end.
         for label, fault in self._faults.items():
             yield f"! {label} {fault}"

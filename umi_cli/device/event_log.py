@@ -17,7 +17,8 @@ from umi_cli.objects.composites import Array
 from umi_cli.types import ObjectPart, from_datetime
 
 STATUS, TABLE, CONTROL = "event-status", "event-table", "event-control"
-CHUNK = 128  # elements, on a line that is quick; a slow one says itself how much at once
+CHUNK = 128  # entries, on a line that is quick; a slow one says itself how much at once
+FEW = 10  # entries, on a slow line where few are needed: as many as a frame holds
 MAX_BIT = 31  # event n is bit n of the bit fields, for n up to that
 CLOCK_SET = 18
 SETTLE_S = 2  # the clock on our side of the line knows the device's to a second
@@ -109,6 +110,7 @@ class EventLog:
         entry_bytes = table.element.max_bytes if isinstance(table, Array) else table.max_bytes
         limit_bytes = meter.transport.chunk_bytes
         self._chunk = CHUNK if limit_bytes is None else max(1, limit_bytes // entry_bytes)
+        self._few = CHUNK if limit_bytes is None else min(FEW, self._chunk)
 
     def status(self) -> EventStatus:
         """Read what the device says of its log; raises as `Meter.read` does."""
@@ -133,16 +135,17 @@ class EventLog:
             latest = _latest_before(known[0])
             return edge is not None and latest is not None and latest < edge
 
-        return read_backwards(self._count, self._read, self._chunk, is_enough)
+        chunk = self._chunk if moment is None else self._few
+        return read_backwards(self._count, self._read, chunk, is_enough)
 
     def last(self) -> list[LoggedEvent]:
-        """Read the newest entries, a chunk of them; raises as `since` does."""
-        tail = read_backwards(self._count, self._read, self._chunk, lambda known: True)
+        """Read the newest entries, some ten of them; raises as `since` does."""
+        tail = read_backwards(self._count, self._read, self._few, lambda known: True)
         return tail.elements
 
     def newer(self, seen: Sequence[LoggedEvent]) -> Newer[LoggedEvent]:
         """Read what has come since these; raises as `Meter.read` does."""
-        return read_newer(self._count, self._read, self._chunk, seen)
+        return read_newer(self._count, self._read, self._few, seen)
 
     def settle(self, last: LoggedEvent) -> bool:
         """Tell whether whatever comes now is later than an entry; wait for that if it is soon.
