@@ -98,16 +98,18 @@ def test_an_empty_log_is_not_read() -> None:
     assert not read_newer(log.count, log.read, 10, []).is_broken
 
 
-def test_a_run_of_equal_elements_is_told_from_a_shift() -> None:
+@pytest.mark.parametrize("chunk", [2, 3, 4])
+@pytest.mark.parametrize("when", range(7))
+def test_a_run_of_equal_elements_is_told_from_a_shift(when: int, chunk: int) -> None:
     log = Log([1, 2, 2, 2, 2, 2, 3], 7)
-    reads = iter([0, 1, 0, 0, 0, 0, 0, 0, 0])
 
     def read(first: int, last: int) -> list[int]:
-        log.history += [9] * next(reads)
+        log.history += [9] if len(log.reads) == when else []
         return log.read(first, last)
 
-    tail = read_backwards(log.count, read, 2, lambda known: False)
-    assert tail.elements == [2, 2, 2, 2, 2, 3]
+    came = read_backwards(log.count, read, chunk, lambda known: False).elements
+    history = [1, 2, 2, 2, 2, 2, 3, 9]
+    assert came in [history[first:end] for first in (0, 1) for end in (7, 8)]
 
 
 @pytest.mark.parametrize("chunk", [2, 3, 10])
