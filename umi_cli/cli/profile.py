@@ -8,7 +8,7 @@ import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
-from umi_cli.cli.window import TimeText, Window, window_options
+from umi_cli.cli.window import TimeText, Window, csv_option, window_options
 from umi_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,16 +31,9 @@ LONG_READ = 480  # entries: seconds of an optical line; a shorter read is over b
 MAX_NOTES = 20  # lines of oddities; a clock that was set back by a day makes 48 of them
 
 
-def _ask_for_csv(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    if value:
-        ctx.obj.given["output"] = "csv"
-
-
 @command(examples=EXAMPLES)
 @window_options
-@click.option(
-    "--csv", is_flag=True, expose_value=False, callback=_ask_for_csv, help="The same as -o csv"
-)
+@csv_option
 @click.option(
     "--plot",
     is_flag=False,
@@ -154,7 +147,10 @@ def _acknowledge(
     _tell(app, shown)
     target = Path(plot) if title and plot else None
     record = {**shown.record, "acknowledge": pointer, "dry_run": app.settings.dry_run}
-    app.hand_over(record | _draw(shown, target, title), _view(shown, plot))
+    data = record | _draw(shown, target, title)
+    app.emit(data, _view(shown, plot))
+    app.event("data", data=data)
+    app.deliver()
     if pointer is None:
         app.note("there is nothing to acknowledge")
     elif app.settings.dry_run:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from umi_cli.output.render import Format, View
 
 SCHEMA = "umi/1"
+_CERTAIN = ("schema", "command", "data")
+"""What of the document is known before the end."""
 
 
 class Report:
@@ -43,7 +45,7 @@ class Report:
         self.data: Any = None
         self.warnings: list[str] = []
         self.is_announced = False
-        self._is_handed_over = False
+        self._is_delivered = False
         self._clock, self._now = clock, now
         self._start_s = clock()
         self._events = 0
@@ -68,22 +70,19 @@ class Report:
                 streams.write(line)
             streams.write("", flush=True)
 
-    def hand_over(self, data: Any, view: "View | None" = None) -> None:
-        """Give the result before the command is over: what follows relies on its being taken.
+    def deliver(self) -> None:
+        """Write the result out now, before what must not happen unless it is written.
 
-        The document of `--json` is begun with the data, and `finish` writes the rest of it.
-
-        Raises:
-            OutputClosedError: it was not taken.
+        Under `--json` the one document begins here, and ends with the run: how that went is not
+        known yet, so `ok` and `error` stand behind `data`.
         """
-        self.emit(data, view)
-        self.event("data", data=data)
-        if self.form == "json":
-            self._is_handed_over = True
+        if self.form == "json" and not self._is_delivered:
             from umi_cli.output.render import json_line
 
-            head = {"schema": SCHEMA, "command": self.command, "data": data}
-            streams.write(json_line(head).removesuffix("}\n"), flush=True)
+            self._is_delivered = True
+            document = self._document(None)
+            begun = {name: document[name] for name in _CERTAIN}
+            streams.write(json_line(begun).removesuffix("}\n"), flush=True)
 
     def show(self, data: Any, text: str) -> None:
         """Give a text, such as help, whatever the form for people."""
@@ -144,8 +143,10 @@ class Report:
 
     def finish(self, failure: Failure | None) -> None:
         """End the run: print the document, or say on stderr what went wrong."""
-        if self.form == "json" and not self.is_announced:
-            self._write_document(failure)
+        if self._is_delivered:
+            self._write_rest(failure)
+        elif self.form == "json" and not self.is_announced:
+            self._write_line(self._document(failure))
         elif self.form == "events":
             self.event("result", exit=failure.exit if failure else 0, **self._document(failure))
         elif failure:
@@ -154,14 +155,12 @@ class Report:
                 streams.say(streams.paint("hint: ", "bold", sys.stderr) + failure.hint)
         streams.write("", flush=True)
 
-    def _write_document(self, failure: Failure | None) -> None:
-        document = self._document(failure)
-        if not self._is_handed_over:
-            self._write_line(document)
-            return
+    def _write_rest(self, failure: Failure | None) -> None:
+        """End the document that `deliver` began."""
         from umi_cli.output.render import json_line
 
-        rest = {key: document[key] for key in ("ok", "error", "warnings", "meta")}
+        document = self._document(failure)
+        rest = {name: item for name, item in document.items() if name not in _CERTAIN}
         streams.write("," + json_line(rest).removeprefix("{"), flush=True)
 
     def _write_line(self, record: dict[str, Any]) -> None:

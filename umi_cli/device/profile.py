@@ -6,16 +6,16 @@ well, as far as it has the same names.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from umi_cli.device.backwards import Tail, read_backwards
 from umi_cli.device.meter import Meter, PartialReadError
 from umi_cli.device.permission import naming_roles
-from umi_cli.device.tail_read import Elements, Extent, TailRead, read_tail, split
-from umi_cli.errors import InputError, NotInDatasheetError, UmiError
+from umi_cli.errors import InputError, MalformedError, NotInDatasheetError, UmiError
 from umi_cli.objects.composites import Array, Structure
 from umi_cli.objects.series import HALF_HOUR, Entry, Series
 from umi_cli.objects.value_types import Integer
@@ -26,6 +26,7 @@ TABLE, STATUS, POINTER = "profile-table", "profile-status", "profile-control/sta
 READING, TIMESTAMP, FLAGS, RATE = "reading", "timestamp", "status", "rate"
 ENTRIES, WINDOW_START, LAST, UNIT = "entries", "start_time", "last_execution", "unit_code"
 DAY_ENTRIES = timedelta(days=1) // HALF_HOUR
+STEP = DAY_ENTRIES  # little enough for a bar to move on a slow line
 SECOND = timedelta(seconds=1)
 
 _UNIT = re.compile(r"(?:(\d+(?:\.\d+)?) )?(\S+)")  # `0.01 m³`, `dm³`
@@ -156,39 +157,47 @@ class _Reader:
             since=since,
             until=until,
             pointer=pointer if isinstance(pointer, datetime) else None,
-            is_whole=tail.is_whole,
+            is_whole=tail.first == 0 and tail.failure is None,
             is_unit_known=is_known,
             failure=tail.failure,
         )
 
-    def _tail(self) -> TailRead:
+    def _tail(self) -> Tail[bytes]:
         if self._meter.catalogue.has(STATUS):
-            return read_tail(self._elements, self._extent, self._is_enough, self._tell)
+            tail = read_backwards(self._count, self._elements, STEP, self._is_enough)
+            self._tell(len(tail.elements))
+            return tail
         # Without a status nobody knows how many there are: all of them, as the device gives them.
         try:
             raw, failure = self._meter.read(self._table).raw, None
         except PartialReadError as error:
             raw, failure = error.got.raw, error.cause
-        elements = split(raw, self._element_bytes)
-        return TailRead(elements=elements, is_whole=failure is None, failure=failure)
+        return Tail(elements=self._split(raw), first=0, failure=failure)
 
-    def _extent(self) -> Extent:
+    def _count(self) -> int:
         found = self._meter.read(STATUS)
         status = found.value if isinstance(found.value, dict) else {}
         count = status.get(ENTRIES)
         if not isinstance(count, int):
             raise NotInDatasheetError(f"the datasheet has no number of {ENTRIES} in {STATUS}")
         self._status = status
-        return Extent(count=count, mark=found.raw)
+        return count
 
-    def _elements(self, first: int, last: int) -> Elements:
+    def _elements(self, first: int, last: int) -> list[bytes]:
         part = ObjectPart(self._table.code, first, last)
         try:
-            return split(self._meter.read(part).raw, self._element_bytes)
+            return self._split(self._meter.read(part).raw)
         except PartialReadError as error:
             raise error.cause from error  # between half a step and what is held was a hole
 
-    def _is_enough(self, held: Elements) -> bool:
+    def _split(self, raw: bytes) -> list[bytes]:
+        size = self._element_bytes
+        if len(raw) % size:
+            raise MalformedError(f"{len(raw)} bytes are no elements of {size} bytes")
+        return [raw[at : at + size] for at in range(0, len(raw), size)]
+
+    def _is_enough(self, held: Sequence[bytes]) -> bool:
+        self._tell(len(held))
         if self._since is None or len(held) < max(self._expected(), DAY_ENTRIES):
             return False
         times = [entry.timestamp for entry in self._entries(held[:DAY_ENTRIES])]
@@ -209,7 +218,7 @@ class _Reader:
             total = min(total, likely)
         self._on_progress(done, total)
 
-    def _entries(self, elements: Elements) -> list[Entry]:
+    def _entries(self, elements: Sequence[bytes]) -> list[Entry]:
         if not elements:
             return []
         part = ObjectPart(self._table.code, 0, len(elements) - 1)
