@@ -7,6 +7,7 @@ run. Nothing here passes or fails.
 """
 
 import argparse
+import os
 import socket
 import subprocess
 import sys
@@ -260,7 +261,7 @@ def bench_line() -> None:
 
 
 def bench_start() -> None:
-    """Start the command, against importing click."""
+    """Start the command, and answer a shell that completes, against importing click."""
     plain = best_s(lambda: _run("-c", "import click"))
     for what, arguments in {
         "umi --version": ["--version"],
@@ -269,10 +270,24 @@ def bench_start() -> None:
     }.items():
         ours = best_s(lambda arguments=arguments: _run("-m", "umi_cli", *arguments))  # type: ignore[misc]
         report(what, f"{ours * 1000:.0f} ms", 'python -c "import click"', ours / plain)
+    for line in ("umi re", "umi -p ", "umi -p sim read manu"):
+        ours = best_s(lambda line=line: _complete(line))  # type: ignore[misc]
+        figure = f"{ours * 1000:.0f} ms"
+        report(f"completion of {line!r}", figure, 'python -c "import click"', ours / plain)
 
 
 def _run(*arguments: str) -> None:
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+
+
+def _complete(line: str) -> None:
+    asked = {"_UMI_COMPLETE": "zsh_complete", "COMP_WORDS": line}
+    subprocess.run(
+        [sys.executable, "-m", "umi_cli"],
+        env={**os.environ, **asked},
+        check=True,
+        capture_output=True,
+    )
 
 
 def main() -> None:

@@ -48,6 +48,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "click": {"cli"},
     "tabulate": {"output"},
+    "matplotlib": {"output"},
     "cryptography": {"crypto"},
     "pkcs11": {"tokens"},
     "serial": {"transports"},

@@ -62,6 +62,10 @@ FEATURES: tuple[Feature, ...] = (
     _done("objects and datasheets", "4", "S/F", "objects.datasheet"),
     _done("EI4 gas meter datasheet", "4", "F", "objects.datasheets"),
     _done("events and their bits", "4", "F/C", "objects.datasheets"),
+    _done(
+        "event log read without moving the head-end's read pointer", "4", "F", "device.event_log"
+    ),
+    _done("how far back it is read for a window of time", "4", "C", "device.event_log"),
     _done("strings padded with 0x00, order of ddhhmmss", "4", "C", "objects.value_types"),
     _done("EI4 names, delivered role sets, optical characters", "4", "C", "objects.datasheets"),
     _done(

@@ -16,6 +16,7 @@ from typing import IO
 
 from tests.cli.conftest import TIME_LIMIT_S, UMI, environment
 
+INSIST_S = 1.0
 _ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]|\x07")
 
 
@@ -41,6 +42,26 @@ class Terminal:
         passed = self.seen[self._read_to : found]
         self._read_to = found + len(text)
         return passed
+
+    def insist(self, key: str, text: str) -> None:
+        """Press a key, and again now and then, until a text shows.
+
+        Python's readline does not see a signal that comes between two of its waits: a person
+        presses Ctrl-C again.
+        """
+        limit = time.monotonic() + TIME_LIMIT_S
+        while self.seen.find(text, self._read_to) < 0:
+            assert time.monotonic() < limit, f"no {text!r} in {self.seen[self._read_to :]!r}"
+            self.type(key)
+            pause = time.monotonic() + INSIST_S
+            while self.seen.find(text, self._read_to) < 0 and time.monotonic() < pause:
+                self._read(pause)
+        self.expect(text)
+
+    def hang_up(self) -> None:
+        """Close the terminal."""
+        os.close(self.descriptor)
+        self.descriptor = -1
 
     def end(self) -> int:
         """Wait for the end, and return the exit code."""
@@ -82,9 +103,11 @@ def at_terminal(
         preexec_fn=own_terminal,
     )
     os.close(far)
+    terminal = Terminal(process, near)
     try:
-        yield Terminal(process, near)
+        yield terminal
     finally:
         process.kill()
         process.wait()
-        os.close(near)
+        if terminal.descriptor >= 0:
+            os.close(near)

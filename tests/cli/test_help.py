@@ -161,8 +161,3 @@ print(loaded, file=sys.stderr)
         check=False,
     )
     assert process.stderr.splitlines()[-1] == "[]"
-
-
-def test_completion_knows_the_commands() -> None:
-    variables = {"_UMI_COMPLETE": "bash_complete", "COMP_WORDS": "umi po", "COMP_CWORD": "1"}
-    assert run_umi(env=variables).stdout == "plain,ports\n"

@@ -433,8 +433,7 @@ def test_ctrl_c_at_the_prompt_clears_the_line(home: dict[str, str]) -> None:
         terminal.expect("umi sim> ")
         terminal.type("write counter 5")
         terminal.expect("write counter 5")
-        terminal.type("\x03")
-        terminal.expect("umi sim> ")
+        terminal.insist("\x03", "umi sim> ")
         terminal.type("read counter\r")
         terminal.expect("\n0\n")
         terminal.expect("umi sim> ")
@@ -481,6 +480,13 @@ def test_sigterm_ends_the_shell(home: dict[str, str]) -> None:
         terminal.expect("umi sim> ")
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.end() == 143
+
+
+def test_terminal_that_is_closed_ends_the_shell(home: dict[str, str]) -> None:
+    with at_terminal("-p", "sim", "shell", env=home) as terminal:
+        terminal.expect("umi sim> ")
+        terminal.hang_up()
+        assert terminal.process.wait(timeout=TIME_LIMIT_S) == 143
 
 
 def test_history_is_kept_for_its_owner_alone(home: dict[str, str], tmp_path: Path) -> None:
@@ -536,8 +542,8 @@ def test_tab_completes_commands_options_and_files(home: dict[str, str], tmp_path
     (tmp_path / "two words.umi").write_text("read counter\n")
     with at_terminal("-p", "sim", "shell", env=home) as terminal:
         terminal.expect("umi sim> ")
-        terminal.type("rea\tmanufacturer-id/serial --js\t\r")
-        terminal.expect("read manufacturer-id/serial --json ")
+        terminal.type("rea\tmanufacturer-i\t\x7f/ser\t--js\t\r")
+        terminal.expect("/serial --json ")
         terminal.expect(f'"value":"{SERIAL}"')
         terminal.expect("umi sim> ")
         terminal.type("\x04")
@@ -562,6 +568,11 @@ def test_completion_offers_what_may_stand_there() -> None:
     assert completed("use --scheme=") == ["--scheme=0 ", "--scheme=1 ", "--scheme=2 "]
     assert completed("use -o c") == ["csv "]
     assert completed("read 'x y' --js") == ["--json "]
+    assert completed("read manufacturer-i") == ["manufacturer-id "]
+    assert completed("read counter manufacturer-id/se") == ["manufacturer-id/serial "]
+    assert completed("read --datasheet nosuch manufacturer-i") == []
+    assert completed("use --role serv") == ["service "]
+    assert completed("use --port si") == ["sim ", "sim:"]
 
 
 def test_completion_of_files_quotes_what_needs_it(

@@ -16,7 +16,14 @@ from umi_cli.virtual.delivered import VIRTUAL_METER_ID, new_memory
 from umi_cli.virtual.event_log import CAPACITY as LOG_CAPACITY
 from umi_cli.virtual.event_log import EventLog
 from umi_cli.virtual.metering import Metering
-from umi_cli.virtual.profile import CAPACITY, CLOCK_IN_SYNC, CLOCK_SET, DELIVERED, LoadProfile
+from umi_cli.virtual.profile import (
+    CAPACITY,
+    CLOCK_IN_SYNC,
+    CLOCK_SET,
+    DELIVERED,
+    SOFTWARE_RESTART,
+    LoadProfile,
+)
 
 HALF_HOUR_S = 1800
 
@@ -129,6 +136,30 @@ def test_the_first_entry_behind_a_clock_set_says_so(by_s: int) -> None:
     first, second = profile(bench)[336:]
     assert first[2] == CLOCK_IN_SYNC | CLOCK_SET
     assert second[2] == CLOCK_IN_SYNC
+
+
+@pytest.mark.parametrize(
+    ("cut_s", "back_s", "seen_s", "missing"),
+    [
+        (900, 1799, 1900, []),
+        (900, 1801, 1900, [1800]),
+        (1800, 1805, 9000, []),
+        (900, 6000, 90_000, [1800, 3600, 5400]),
+    ],
+)
+def test_a_power_cut_leaves_a_gap(cut_s: int, back_s: int, seen_s: int, missing: list[int]) -> None:
+    """Half hours that end without power have no entry; the next one tells of the restart."""
+    bench = Bench()
+    bench.wait(cut_s)
+    bench.meter.lose_power(bench.now + back_s - cut_s)
+    for moment_s in (back_s - 1, seen_s):  # off, and long back
+        bench.wait(moment_s - bench.now)
+    found = {entry[1] - START_S: entry[2] for entry in profile(bench)[336:]}
+    due = range(HALF_HOUR_S, seen_s + 1, HALF_HOUR_S)
+    assert list(found) == [moment_s for moment_s in due if moment_s not in missing]
+    restarted = [moment_s for moment_s, status in found.items() if status & SOFTWARE_RESTART]
+    assert restarted == [moment_s for moment_s in found if moment_s >= back_s][:1]
+    assert events(bench)[-1][:2] == (16, START_S + back_s)
 
 
 def test_a_clock_that_was_set_is_logged_and_goes_on_from_there() -> None:

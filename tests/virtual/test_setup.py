@@ -18,6 +18,7 @@ from umi_cli.objects.values import DayTime, Enumerated, Flags, Value
 from umi_cli.types import Role, RoleSet, UmiCode, UmiId
 from umi_cli.virtual.delivered import VALUES, VIRTUAL_METER_ID, new_memory
 from umi_cli.virtual.faults import FaultRates
+from umi_cli.virtual.profile import CLOCK_IN_SYNC, SOFTWARE_RESTART
 from umi_cli.virtual.setup import SimOptions, Simulation, parse_defer, parse_number
 
 COUNTER = 0xFF00_0041
@@ -34,6 +35,7 @@ def test_every_option_of_the_address() -> None:
             "seed": "9223372036854775808",
             "as": "service",
             "time": "2026-11-22T10:00:00Z",
+            "off-since": "2026-11-22T09:00:00Z",
             "defer": "umi.255.0.0.32:500,umi.255.0.0.65:3600000",
             "max-packet": "128",
             "max-block": "64",
@@ -49,6 +51,7 @@ def test_every_option_of_the_address() -> None:
         seed=2**63,
         guest_role=Role.SERVICE,
         time_s=START_S,
+        off_since_s=START_S - 3600,
         defer_ms={
             UmiCode.parse("umi.255.0.0.32"): 500,
             UmiCode.parse("umi.255.0.0.65"): 3_600_000,
@@ -80,6 +83,7 @@ WRONG = [
     ("fault", "fire:1", "is no fault"),
     ("as", "king", "no role 'king'"),
     ("time", "yesterday", "is not a time"),
+    ("off-since", "2026-11-22T10:00", "is not a time"),
     ("umi-id", "7x", "is not a UMI ID"),
 ]
 
@@ -120,6 +124,24 @@ def test_the_clock_may_start_anywhere() -> None:
     assert simulated.meter.metering.now_s == START_S - 1_000_000
     simulated.meter.advance(60.0, START_UNIX_S + 60)
     assert simulated.meter.metering.now_s == START_S - 1_000_000 + 60
+
+
+def test_the_power_may_have_been_away_before_the_start() -> None:
+    """`off-since` leaves a gap in the profile, and a restart on the entry that ends it."""
+    simulated = simulation(time_s=START_S, off_since_s=START_S - 4000)
+    simulated.meter.advance(0.0, START_UNIX_S)
+    simulated.meter.advance(1800.0, START_UNIX_S + 1800)
+    *_, before, after = simulated.meter.memory.profile.records
+    assert (before[1], after[1]) == (START_S - 5400, START_S + 1800)
+    assert (before[2], after[2]) == (CLOCK_IN_SYNC, CLOCK_IN_SYNC | SOFTWARE_RESTART)
+    assert simulated.meter.memory.events.records[-1][:2] == (16, START_S)
+
+
+def test_the_power_was_not_away_in_time_to_come(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    with pytest.raises(InputError, match="off-since lies after"):
+        simulation(state=path, time_s=START_S, off_since_s=START_S + 1)
+    simulation(state=path).close()  # the file was let go of
 
 
 def test_each_line_has_its_own_chance() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from umi_cli.cli.params import GLOBAL_OPTIONS
+from umi_cli.cli.params import GLOBAL_OPTIONS, complete_texts
 from umi_cli.cli.registry import COMMANDS, Entry
 from umi_cli.errors import InputError
 from umi_cli.names import near
@@ -55,10 +55,14 @@ def _with_defaults(attributes: dict[str, Any]) -> dict[str, Any]:
 class UmiCommand(click.Command):
     """A command that takes the shared options, and whose help ends in examples."""
 
-    def __init__(self, *args: Any, examples: str, **attributes: Any) -> None:
+    def __init__(
+        self, *args: Any, examples: str, forgives_settings: bool = False, **attributes: Any
+    ) -> None:
         super().__init__(*args, **_with_defaults(attributes))
         self.examples = examples.strip()
         self.params = [*self.params, *GLOBAL_OPTIONS, HELP]
+        self._forgives_settings = forgives_settings
+        complete_texts(self.params)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write where the shared options are, and the examples."""
@@ -70,7 +74,7 @@ class UmiCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Settle what holds for the command, and run it."""
-        ctx.obj.begin(_path(ctx))
+        ctx.obj.begin(_path(ctx), forgives_settings=self._forgives_settings)
         return super().invoke(ctx)
 
 
@@ -83,6 +87,7 @@ class UmiGroup(click.Group):
         super().__init__(*args, **_with_defaults(attributes))
         self.examples = examples.strip()
         self.params = [*self.params, *GLOBAL_OPTIONS, HELP]
+        complete_texts(self.params)
 
     format_epilog = UmiCommand.format_epilog
 

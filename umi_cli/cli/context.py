@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from umi_cli.cli.host_config import HostConfig
     from umi_cli.cli.lines import Lines
     from umi_cli.cli.settings import Settings
+    from umi_cli.connecting import Receiver
     from umi_cli.device.meter import Meter
     from umi_cli.objects.catalogue import Catalogue
     from umi_cli.output.progress import Progress
@@ -55,11 +56,13 @@ class App:
         self._argv = tuple(argv)
         self.environment = environment
         self._settings: Settings | None = None
+        self.settings_fault: UmiError | None = None
         self._catalogue: Catalogue | None = None
         self._ahead = form_ahead(argv)
         self._forced: Format | None = lines.form if lines else None
         form = self._forced or self._ahead or _form_of(environment)
-        self.report = Report(form, clock=time.monotonic)
+        is_kept = self._forced is not None
+        self.report = Report(form, clock=time.monotonic, is_kept=is_kept)
 
     @property
     def settings(self) -> "Settings":
@@ -98,23 +101,43 @@ class App:
         """Tell whether the user asked to see where an error comes from."""
         return self._settings is not None and self._settings.verbose > 1
 
-    def begin(self, command: str) -> None:
-        """Settle what holds for a command, whose options are all known now."""
+    def begin(self, command: str, *, forgives_settings: bool = False) -> None:
+        """Settle what holds for a command, whose options are all known now.
+
+        Args:
+            forgives_settings: go on without a configuration file that cannot be used, and keep in
+                `settings_fault` why.
+        """
         self.report.command = command
+        if forgives_settings:
+            self._settle_all_the_same()
         self.report.form = self._forced or self.settings.form
 
+    def _settle_all_the_same(self) -> None:
+        try:
+            _ = self.settings
+        except UmiError as error:
+            from umi_cli.cli.settings import layers_of, settle_layers
+
+            layers = layers_of(self.given, self.environment, self.start, reads_file=False)
+            self._settings = settle_layers(layers)
+            self.settings_fault = error
+
     @contextlib.contextmanager
-    def connect(self, *, is_secret: bool = False) -> "Iterator[Meter]":
+    def connect(
+        self, *, is_secret: bool = False, on_event: "Receiver | None" = None
+    ) -> "Iterator[Meter]":
         """Open the device that `--port` names.
 
         Args:
             is_secret: a secret goes over the line, so `-v` shows no bytes.
+            on_event: told what a Peripheral publishes to us as its Host; it is shown if None.
 
         Raises:
             UmiError: there is none, or it cannot be reached.
         """
         self.report.port = self.settings.port
-        with self.links.lend(self, is_secret=is_secret) as meter:
+        with self.links.lend(self, is_secret=is_secret, on_event=on_event) as meter:
             try:
                 yield meter
             except RefusedError:
@@ -150,6 +173,10 @@ class App:
     def emit(self, data: Any, view: "View | None" = None) -> None:
         """Give the result: `data` for JSON, `view` for people (None: a plain view of the data)."""
         self.report.emit(data, view)
+
+    def deliver(self) -> None:
+        """Write the result out now: what comes next must not happen unless it is written."""
+        self.report.deliver()
 
     def event(self, kind: str, **fields: Any) -> None:
         """Print an event, under `--events`."""

@@ -235,9 +235,9 @@ class Lines:
 class _Rehearsal(App):
     """A run that ends when its command line is understood."""
 
-    def begin(self, command: str) -> None:
+    def begin(self, command: str, *, forgives_settings: bool = False) -> None:
         """Settle what holds for a command, and stop short of running it; `use` changes nothing."""
-        super().begin(command)
+        super().begin(command, forgives_settings=forgives_settings)
         if command in _BATCHES:
             raise InputError("a batch runs no other batch, and no shell")
         context = click.get_current_context()

@@ -26,6 +26,7 @@ from umi_cli.output import streams
 if TYPE_CHECKING:
     from umi_cli.cli.context import App
     from umi_cli.cli.settings import Settings
+    from umi_cli.connecting import Receiver
     from umi_cli.device.credentials import Credentials
     from umi_cli.device.meter import Meter
     from umi_cli.types import UmiId
@@ -50,6 +51,7 @@ class Link:
     def __init__(self, user: "App") -> None:
         self._user = user
         self._is_secret = False
+        self._receiver: Receiver | None = None
         self._settings = user.settings
         self._address = _address(self._settings)
         self._meter: Meter | None = None
@@ -68,17 +70,13 @@ class Link:
         """Tell whether a command with other settings gets the same connection."""
         return _essence(settings) == _essence(self._settings)
 
-    def lend(self, user: "App", *, is_secret: bool) -> "Meter":
-        """Return the open device, for a command to use.
-
-        Args:
-            user: the command's run.
-            is_secret: a secret goes over the line, so `-v` shows no bytes.
+    def lend(self, user: "App", *, is_secret: bool, on_event: "Receiver | None") -> "Meter":
+        """Return the open device, for a command to use; takes what `Links.lend` does.
 
         Raises:
             UmiError: it cannot be reached.
         """
-        self._user, self._is_secret = user, is_secret
+        self._user, self._is_secret, self._receiver = user, is_secret, on_event
         if self._meter is not None:
             self._glance(self._meter)
         if self._meter is None:
@@ -148,7 +146,10 @@ class Link:
             (_show_length if self._is_secret else _show_bytes)(direction, data)
 
     def _on_event(self, source: "UmiId", events: int, timestamp_s: int) -> None:
-        """Show what a Peripheral publishes to us as its Host."""
+        """Hand on what a Peripheral publishes to us as its Host, or show it."""
+        if self._receiver is not None:
+            self._receiver(source, events, timestamp_s)
+            return
         from umi_cli.cli.published import published
 
         record = published(source, events, timestamp_s, self._user.catalogue)
@@ -169,7 +170,9 @@ class Links:
         self._link: Link | None = None
 
     @contextmanager
-    def lend(self, user: "App", *, is_secret: bool = False) -> "Iterator[Meter]":
+    def lend(
+        self, user: "App", *, is_secret: bool = False, on_event: "Receiver | None" = None
+    ) -> "Iterator[Meter]":
         """Lend a command the device that its settings name.
 
         A connection that is in doubt afterwards is closed, and opened again for the next command.
@@ -177,6 +180,7 @@ class Links:
         Args:
             user: the command's run.
             is_secret: a secret goes over the line, so `-v` shows no bytes.
+            on_event: told what a Peripheral publishes to us as its Host; None to show it.
 
         Raises:
             UmiError: it cannot be reached.
@@ -184,7 +188,7 @@ class Links:
         link = self._for(user)
         end = "interrupted"
         try:
-            yield link.lend(user, is_secret=is_secret)
+            yield link.lend(user, is_secret=is_secret, on_event=on_event)
             end = ""
         except UmiError as error:
             end = "lost" if _is_lost(error) else ""

@@ -14,7 +14,7 @@ from umi_cli.cli.orders import Orders, Terminated
 from umi_cli.output import streams
 
 PROGRAM = "umi"
-_COMPLETE_VARIABLE = "_UMI_COMPLETE"
+_COMPLETE_VARIABLE = "_UMI_COMPLETE"  # `shells` names it too; it is too dear to import here
 
 EXAMPLES = """\
 umi -p sim info
@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None, *, orders: Orders | None = None) -> 
     arguments = list(sys.argv[1:] if argv is None else argv)
     instruction = os.environ.get(_COMPLETE_VARIABLE)
     if instruction:
-        from click.shell_completion import shell_complete
+        from umi_cli.cli.shells import answer
 
-        sys.exit(shell_complete(umi, {}, PROGRAM, _COMPLETE_VARIABLE, instruction))
+        sys.exit(answer(umi, PROGRAM, instruction))
     code = run(arguments, begin=orders.obey)
     orders.ignore()
     sys.exit(code)
@@ -59,11 +59,14 @@ def run(argv: Sequence[str], *, begin: Callable[[], None] = lambda: None) -> int
         begin: called once whatever it raises would be reported.
     """
     app = App(argv)
+    failure: Failure | None = None
     try:
         failure = attempt(app, argv, begin=begin)
         app.finish(failure)
     except streams.OutputClosedError as error:
         streams.abandon()
+        if failure and failure.is_ordered:  # a terminal that is closed takes no output, either
+            return failure.exit
         if error.is_broken_pipe:
             return BROKEN_PIPE
         streams.say(f"{PROGRAM}: {error}")

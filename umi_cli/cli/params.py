@@ -1,6 +1,6 @@
 """The options and argument types that commands share, each declared once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,6 +16,8 @@ MAX_RETRIES = 100
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from click.shell_completion import CompletionItem
+
     from umi_cli.types import Role, RoleSet, UmiId
 
     ParamType = click.ParamType[Any]
@@ -23,7 +25,26 @@ else:
     ParamType = click.ParamType  # generic in new versions of click only
 
 
-class Parsed(ParamType):
+class Completed(ParamType):
+    """A type of argument that the shell completes by what the metavar calls it."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
+        """Return what may stand there."""
+        from umi_cli.cli.completing import by_metavar
+
+        return by_metavar(param.metavar or "", ctx, incomplete)
+
+
+class Text(Completed, click.types.StringParamType):
+    """Text as click's own, but completed."""
+
+
+TEXT = Text()
+
+
+class Parsed(Completed):
     """A type of argument that a function makes of its text.
 
     Args:
@@ -35,9 +56,10 @@ class Parsed(ParamType):
         self.name = name
         self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: object) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value of a text; `InputError` names the option."""
-        if not isinstance(value, str):
+        # While a shell completes, nothing is read: it could be stdin, which is the terminal.
+        if not isinstance(value, str) or (ctx is not None and ctx.resilient_parsing):
             return value
         try:
             return self._parse(value)
@@ -166,11 +188,45 @@ def _collect(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         given[param.key] = given.get(param.key, ()) + value if param.multiple else value
 
 
+def _offer_profiles(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    from umi_cli.cli.completing import profiles
+
+    return profiles(ctx, incomplete)
+
+
+def _offer_datasheets(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    from umi_cli.cli.completing import datasheets
+
+    return datasheets(ctx, incomplete)
+
+
+def _offer_parts(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    from umi_cli.cli.completing import parts
+
+    return parts(ctx, incomplete)
+
+
 GLOBAL_OPTIONS: tuple[GlobalOption, ...] = (
     GlobalOption("-p", "--port", metavar="ADDRESS", help="Where the device is: sim, tcp:HOST:PORT"),
-    GlobalOption("--profile", metavar="NAME", help="Named settings from the configuration file"),
+    GlobalOption(
+        "--profile",
+        metavar="NAME",
+        help="Named settings from the configuration file",
+        shell_complete=_offer_profiles,
+    ),
     GlobalOption("--config", metavar="FILE", help="The configuration file; default: the user's"),
-    GlobalOption("--datasheet", metavar="NAME|FILE", help="Object names and types; default: ei4"),
+    GlobalOption(
+        "--datasheet",
+        metavar="NAME|FILE",
+        help="Object names and types; default: ei4",
+        shell_complete=_offer_datasheets,
+    ),
     GlobalOption(
         "--scheme",
         type=click.Choice(["0", "1", "2"]),
@@ -221,7 +277,16 @@ def part_argument(name: str, *, metavar: str = "PART", **attributes: Any) -> Cal
         metavar: as the help shows it.
         attributes: what `click.argument` takes, such as `nargs`.
     """
-    return click.argument(name, cls=PartArgument, metavar=metavar, **attributes)
+    return click.argument(
+        name, cls=PartArgument, metavar=metavar, shell_complete=_offer_parts, **attributes
+    )
+
+
+def complete_texts(parameters: Iterable[click.Parameter]) -> None:
+    """Have the shell complete what is plain text; it is parsed as before."""
+    for parameter in parameters:
+        if parameter.type is click.STRING:
+            parameter.type = TEXT
 
 
 class PartArgument(click.Argument):

@@ -20,8 +20,12 @@ COMMANDS: dict[str, Entry] = {
     "info": Entry("umi_cli.cli.info:info", "Show who a device is, what it runs, and its security."),
     "read": Entry("umi_cli.cli.read:read", "Read objects, members and elements."),
     "write": Entry("umi_cli.cli.write:write", "Write an object, a member or elements."),
+    "watch": Entry("umi_cli.cli.watch:watch", "Read parts of a device again and again."),
     "objects": Entry("umi_cli.cli.objects:objects", "List the objects of the datasheet."),
     "access": Entry("umi_cli.cli.access:access", "Show and set who may read and write an object."),
+    "clock": Entry("umi_cli.cli.clock:clock", "Show and set a device's clock."),
+    "profile": Entry("umi_cli.cli.profile:profile", "Read the load profile."),
+    "events": Entry("umi_cli.cli.events:events", "Read the event log, and follow it."),
     "key": Entry("umi_cli.cli.key:key", "Make and show own keys; nothing secret is shown."),
     "cert": Entry(
         "umi_cli.cli.cert:cert",
@@ -33,6 +37,8 @@ COMMANDS: dict[str, Entry] = {
     "image": Entry(
         "umi_cli.cli.image:image", "Build, show, verify, sign and encrypt image packages."
     ),
+    "export": Entry("umi_cli.cli.export:export", "Write all that a device gives to one JSON file."),
+    "diff": Entry("umi_cli.cli.diff:diff", "Compare two exports, or an export with the device."),
     "auth": Entry("umi_cli.cli.auth:auth", "Authenticate, and report what was proved."),
     "sign": Entry(
         "umi_cli.cli.sign:sign", "Sign a command here and now, to be sent elsewhere later."
@@ -57,6 +63,9 @@ COMMANDS: dict[str, Entry] = {
         "umi_cli.cli.config:config", "Show the settings that hold, and where they come from."
     ),
     "ports": Entry("umi_cli.cli.ports:ports", "List the ports of this host; nothing is sent."),
+    "doctor": Entry(
+        "umi_cli.cli.doctor:doctor", "Check this host, its ports and keys, and the device."
+    ),
     "spec": Entry("umi_cli.cli.spec:spec", "Say what of UMI is implemented, and on what grounds."),
 }
 """The commands of `umi`, in the order its help lists them."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from umi_cli.output.render import Format, View
 
 SCHEMA = "umi/1"
+_CERTAIN = ("schema", "command", "data")
+"""What of the document is known before the end."""
 
 
 class Report:
@@ -27,6 +29,7 @@ class Report:
         form: the form of output.
         clock: a clock that only goes forward, in seconds.
         now: the time of day.
+        is_kept: the document is for the shell or batch that the run is a line of: none is written.
     """
 
     def __init__(
@@ -35,14 +38,17 @@ class Report:
         *,
         clock: Callable[[], float],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        is_kept: bool = False,
     ) -> None:
         self.form = form
+        self._is_kept = is_kept
         self.command: str | None = None
         self.port: str | None = None
         self.device: object = None
         self.data: Any = None
         self.warnings: list[str] = []
         self.is_announced = False
+        self._is_delivered = False
         self._clock, self._now = clock, now
         self._start_s = clock()
         self._events = 0
@@ -66,6 +72,20 @@ class Report:
             for line in view_lines(view or View.of(data), self.form):
                 streams.write(line)
             streams.write("", flush=True)
+
+    def deliver(self) -> None:
+        """Write the result out now, before what must not happen unless it is written.
+
+        Under `--json` the one document begins here, and ends with the run: how that went is not
+        known yet, so `ok` and `error` stand behind `data`.
+        """
+        if self.form == "json" and not (self._is_delivered or self._is_kept):
+            from umi_cli.output.render import json_line
+
+            self._is_delivered = True
+            document = self.document(None)
+            begun = {name: document[name] for name in _CERTAIN}
+            streams.write(json_line(begun).removesuffix("}\n"), flush=True)
 
     def show(self, data: Any, text: str) -> None:
         """Give a text, such as help, whatever the form for people."""
@@ -126,7 +146,9 @@ class Report:
 
     def finish(self, failure: Failure | None) -> None:
         """End the run: print the document, or say on stderr what went wrong."""
-        if self.form == "json" and not self.is_announced:
+        if self._is_delivered:
+            self._write_rest(failure)
+        elif self.form == "json" and not self.is_announced:
             self._write_line(self.document(failure))
         elif self.form == "events":
             self.event("result", exit=failure.exit if failure else 0, **self.document(failure))
@@ -136,10 +158,19 @@ class Report:
                 streams.say(streams.paint("hint: ", "bold", sys.stderr) + failure.hint)
         streams.write("", flush=True)
 
+    def _write_rest(self, failure: Failure | None) -> None:
+        """End the document that `deliver` began."""
+        from umi_cli.output.render import json_line
+
+        document = self.document(failure)
+        rest = {name: item for name, item in document.items() if name not in _CERTAIN}
+        streams.write("," + json_line(rest).removeprefix("{"), flush=True)
+
     def _write_line(self, record: dict[str, Any]) -> None:
         from umi_cli.output.render import json_line
 
-        streams.write(json_line(record), flush=True)
+        if not self._is_kept:
+            streams.write(json_line(record), flush=True)
 
     def document(self, failure: Failure | None) -> dict[str, Any]:
         """Return the one document of `--json`, for a run that ended so."""

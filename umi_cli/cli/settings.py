@@ -79,7 +79,11 @@ class Layer:
 
 
 def layers_of(
-    given: Mapping[str, Any], environment: Mapping[str, str], start: Mapping[str, Any] = _NOTHING
+    given: Mapping[str, Any],
+    environment: Mapping[str, str],
+    start: Mapping[str, Any] = _NOTHING,
+    *,
+    reads_file: bool = True,
 ) -> list[Layer]:
     """Return the settings of each origin, the strongest first.
 
@@ -87,14 +91,17 @@ def layers_of(
         given: options of the command line, by key.
         environment: the environment variables.
         start: the options that hold for every line of a shell.
+        reads_file: take the configuration file into account.
 
     Raises:
         InputError: a value, a key or a profile is wrong.
     """
     layers = [Layer("command line", given), Layer("options of the shell", start)]
     layers.append(from_environment(environment))
-    merged = merge(layers)
-    return layers + from_config(merged.get("config"), merged.get("profile"), environment)
+    if reads_file:
+        named = merge(layers)
+        layers += from_config(named.get("config"), named.get("profile"), environment)
+    return layers
 
 
 def merge(layers: Sequence[Layer]) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ umi sim --tcp 127.0.0.1:4059 --fault drop:0.05,flip:0.01 --seed 7
 # options of every command are called so, too.
 _IN_ADDRESS = {
     "max_packet": "max-packet",
+    "off_since": "off-since",
     "meter_id": "umi-id",
     "meter_key": "key",
     "meter_cert": "cert",
@@ -64,6 +65,7 @@ _IN_ADDRESS = {
 @click.option("--seed", metavar="N", help="Of the faults; default: 0")
 @click.option("--as", metavar="ROLE", help="Role of a peer without authentication (bench only)")
 @click.option("--time", metavar="TIME", help="Its clock at the start, RFC 3339; default: now")
+@click.option("--off-since", metavar="TIME", help="It was without power from then until its start")
 @click.option("--defer", metavar="CODE:MS,...", help="Work that long on an object, answering WAIT")
 @click.option("--max-packet", metavar="BYTES", help="Longest response; default: 65536")
 @click.option("--max-block", metavar="BYTES", help="Longest block of an image; default: 16384")

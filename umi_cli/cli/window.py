@@ -67,12 +67,36 @@ def _time_text(text: str) -> TimeText:
     return wanted
 
 
+class LocalZone(tzinfo):
+    """The zone of this host, with its changes between winter and summer time."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        """Return what the host's clock is ahead of UTC at a local time."""
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, moment: datetime | None) -> timedelta | None:
+        """Return None: the host does not say how much of it is summer time."""
+        return None
+
+    def tzname(self, moment: datetime | None) -> str:
+        """Return how it is asked for."""
+        return "local"
+
+    def fromutc(self, moment: datetime) -> datetime:
+        """Return the local time; `fold` tells the second of two that look alike."""
+        local = moment.replace(tzinfo=UTC).astimezone()
+        first = local.replace(tzinfo=self, fold=0)
+        return first if first.utcoffset() == local.utcoffset() else first.replace(fold=1)
+
+    def __str__(self) -> str:
+        return "local"
+
+
 def _zone(text: str) -> tzinfo:
     from zoneinfo import ZoneInfo
 
     if text.lower() == "local":
-        local = datetime.now().astimezone().tzinfo
-        return local or UTC
+        return LocalZone()
     try:
         return ZoneInfo(text)
     except (OSError, ValueError) as error:  # ZoneInfoNotFoundError is a KeyError
@@ -88,6 +112,22 @@ ZONE = Parsed("zone", _zone)
 SINCE = click.option("--since", type=TIME_TEXT, metavar="TIME", help="From then on; 2h, yesterday")
 UNTIL = click.option("--until", type=TIME_TEXT, metavar="TIME", help="Up to then, and not then")
 TZ = click.option("--tz", type=ZONE, metavar="ZONE", help="Show local times of this zone as well")
+
+
+def _choose_csv(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and ctx.obj is not None:
+        ctx.obj.given["output"] = "csv"
+
+
+CSV = click.option(
+    "--csv", is_flag=True, expose_value=False, callback=_choose_csv, help="The same as -o csv"
+)
+
+
+def csv_option(function: F) -> F:
+    """Give a command `--csv`, the short way to say `-o csv`."""
+    decorated: F = CSV(function)
+    return decorated
 
 
 def window_options(function: F) -> F:

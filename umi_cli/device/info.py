@@ -1,14 +1,15 @@
 """Who a device is, what it runs, its clock, its security: what one screen says (cli.md, info)."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from umi_cli.application.codes import ResultCode
+from umi_cli.device.clock import host_time
 from umi_cli.device.meter import Meter
 from umi_cli.device.protection import Standing
 from umi_cli.errors import RefusedError
 from umi_cli.objects.values import Value
-from umi_cli.types import EPOCH, UmiId
+from umi_cli.types import UmiId
 
 SECTIONS = {
     "identity": "manufacturer-id",
@@ -48,7 +49,7 @@ def read_info(meter: Meter) -> Info:
     device_id: UmiId | None = None
     objects: dict[str, Value] = {}
     refused: dict[str, RefusedError] = {}
-    host_time = _host_time(meter)
+    asked_at = host_time(meter)
     try:
         device_id = meter.device_id
     except RefusedError as error:
@@ -63,23 +64,20 @@ def read_info(meter: Meter) -> Info:
                 continue
             refused[section] = error
         if section == "clock":
-            host_time = _host_time(meter)  # now: on a slow line the rest takes a while
+            asked_at = host_time(meter)  # now: on a slow line the rest takes a while
     addresses = meter.session.link.addresses
     return Info(
         device_id=device_id,
         objects=objects,
         refused=refused,
-        host_time=host_time,
-        clock_difference_s=_difference_s(objects.get("clock"), host_time),
+        host_time=asked_at,
+        clock_difference_s=difference_s(objects.get("clock"), asked_at),
         standing=meter.session.standing,
         addresses=(addresses.own, addresses.peer),
     )
 
 
-def _host_time(meter: Meter) -> datetime:
-    return EPOCH + timedelta(seconds=meter.session.utc_s())
-
-
-def _difference_s(clock: Value, host_time: datetime) -> int | None:
+def difference_s(clock: Value, host_time: datetime) -> int | None:
+    """Return what a device's clock, read at a time of the host, is ahead of it; None if unset."""
     now = clock.get("now") if isinstance(clock, dict) else None
     return round((now - host_time).total_seconds()) if isinstance(now, datetime) else None

@@ -28,6 +28,7 @@ PROBE_CHIPS = {
     "10c4:ea60": "Silicon Labs CP210x",
     "1a86:7523": "WCH CH340",
 }
+_SERIAL_NAMES = ("ttyUSB*", "ttyACM*", "ttyAMA*", "rfcomm*", "cu.*")  # Linux; the last, macOS
 _GPIO_GET_CHIPINFO = 0x8044_B401  # linux/gpio.h, _IOR(0xB4, 1, struct gpiochip_info)
 _CHIP_INFO = struct.Struct("=32s32sI")  # name, label, number of lines
 
@@ -88,6 +89,16 @@ def serial_ports(devices: Path = DEVICES) -> list[SerialPort]:
     stable = _stable_paths(devices / "serial" / "by-id")
     ports = sorted(list_ports.comports(), key=lambda port: _natural(port.device))
     return [_serial_port(port, stable.get(os.path.realpath(port.device))) for port in ports]
+
+
+def serial_devices(devices: Path = DEVICES) -> list[str]:
+    """Return the paths of serial ports by their names alone, which costs nothing to find out.
+
+    Those that stay the same when an adapter is plugged in again come first.
+    """
+    stable = _matching(devices / "serial" / "by-id", "*")
+    named = (path for pattern in _SERIAL_NAMES for path in _matching(devices, pattern))
+    return [str(path) for path in (*stable, *named)]
 
 
 def _serial_port(port: "ListPortInfo", stable: str | None) -> SerialPort:

@@ -121,11 +121,11 @@ class VirtualMeter:
 
     def advance(self, now: float, utc: float) -> None:
         """Let time pass: monotonic seconds, and the host's Unix time."""
-        self.metering.advance(utc)
-        if self._is_restarting and not self.is_off(now):
-            self._is_restarting = False
-            self.updates.boot()
-            self.metering.restart()
+        if self.is_off(now):
+            self.metering.pass_without_power(utc)
+        else:
+            self._start_again(now, utc)
+            self.metering.advance(utc)
         self.updates.advance(now)
         for peer in list(self._working):
             if peer.deferred and peer.deferred.due <= now:
@@ -133,6 +133,13 @@ class VirtualMeter:
                 request = peer.deferred.request
                 peer.deferred.outcome = self._run(peer, request)
                 self._remember(peer, request, peer.deferred.outcome)
+
+    def _start_again(self, now: float, utc: float) -> None:
+        """Start once the power is back, which may have been a while ago."""
+        if self._is_restarting:
+            self._is_restarting = False
+            self.updates.boot()
+            self.metering.power_back(utc - (now - self._off_until))
 
     def execute(self, peer: Peer, packet: bytes, now: float) -> Answer:
         """Answer a packet of a peer. `advance` has been called for this moment.

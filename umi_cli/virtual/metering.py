@@ -60,8 +60,23 @@ class Metering:
         self._memory.clock_offset_s = unix_s - self._utc
         self._memory.synced_s = self.now_s
 
+    def pass_without_power(self, utc: float) -> None:
+        """Let the time pass on the clock alone: nothing is measured."""
+        self._utc = utc
+
+    def power_back(self, utc: float) -> None:
+        """Go on after a power cut that ended when the host's Unix time was `utc`."""
+        self._utc = utc
+        self._memory.profile.power_back(self.now_s)
+        self.restart()
+
+    def miss(self, since_s: int, utc: float) -> None:
+        """Have been without power from a time of the meter's clock (UMI datetime) until `utc`."""
+        self.advance(since_s + EPOCH_UNIX_S - self._memory.clock_offset_s)
+        self.power_back(utc)
+
     def restart(self) -> None:
-        """Note that the power came back."""
+        """Note that the meter starts anew."""
         self._memory.profile.next_status |= SOFTWARE_RESTART
         self._memory.events.add(EventNumber.RESTART, self.now_s)
 

@@ -59,6 +59,12 @@ class LoadProfile:
         self.due_s = _boundary_after(new_s)
         self.next_status |= CLOCK_SET
 
+    def power_back(self, now_s: int) -> None:
+        """Go on after a power cut: nobody measured the half hours that ended meanwhile."""
+        # choice: they leave a gap, and the counter stood still meanwhile.
+        if self.due_s is not None:
+            self.due_s = max(self.due_s, _boundary_after(now_s))
+
     def since(self, start_s: int) -> bytes:
         """Return the table from the first record at or after a time, 12 bytes each."""
         table = bytes(self._table)

@@ -46,6 +46,8 @@ class SimOptions:
     guest_role: Role = Role.GUEST
     time_s: int | None = None
     """Its clock at the start, as a UMI datetime; the host's, or what the state says, if None."""
+    off_since_s: int | None = None
+    """It was without power from then until its start: a UMI datetime by its own clock."""
     defer_ms: Mapping[UmiCode, int] = field(default_factory=dict)
     max_packet_bytes: int = MAX_PACKET_BYTES
     max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES
@@ -114,12 +116,11 @@ class Simulation:
             memory = self._remember()
             self._slots = SlotsFile(options.state, memory) if options.state else None
             self._give_identity(memory)
+            self._set_time(memory, utc)
         except UmiError:
             self.close()
             raise
         memory.vault.key_table_size = options.key_table_size
-        if options.time_s is not None:
-            memory.clock_offset_s = options.time_s + EPOCH_UNIX_S - utc
         settings = MeterSettings(
             guest_role=options.guest_role,
             defer_ms=options.defer_ms,
@@ -130,6 +131,8 @@ class Simulation:
             ),
         )
         self.meter = VirtualMeter(settings, memory, self.save)
+        if options.off_since_s:
+            self.meter.metering.miss(options.off_since_s, utc)
 
     def new_line(self, name: str) -> MeterLine:
         """Return a new line to the meter, with the faults that the user asked for."""
@@ -186,6 +189,13 @@ class Simulation:
         )
         if memory.vault.chain:
             life_cycle.leave_factory(memory)
+
+    def _set_time(self, memory: Memory, utc: float) -> None:
+        options = self._options
+        if options.time_s is not None:
+            memory.clock_offset_s = options.time_s + EPOCH_UNIX_S - utc
+        if (options.off_since_s or 0) > utc + memory.clock_offset_s - EPOCH_UNIX_S:
+            raise InputError("off-since lies after the time at which the virtual meter starts")
 
     def save(self) -> None:
         """Write what the meter remembers to its state file, if it has one."""
@@ -265,6 +275,7 @@ _PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "seed": ("seed", parse_number("seed", 0, 2**63)),
     "as": ("guest_role", Role.parse),
     "time": ("time_s", parse_datetime),
+    "off-since": ("off_since_s", parse_datetime),
     "defer": ("defer_ms", parse_defer),
     "max-packet": ("max_packet_bytes", parse_number("max-packet", MIN_PACKET_BYTES, 65_536)),
     "max-block": ("max_block_bytes", parse_number("max-block", 1, 65_536)),
