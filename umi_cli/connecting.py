@@ -13,6 +13,7 @@ from umi_cli.device.meter import Meter
 from umi_cli.device.protection import Protection, Unprotected
 from umi_cli.device.session import Session
 from umi_cli.errors import InputError
+from umi_cli.link.frame import Direction
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.objects.definitions import OpticalProfile
 from umi_cli.transports.address import Address
@@ -21,6 +22,7 @@ from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UmiId
 
 if TYPE_CHECKING:
     from umi_cli.device.credentials import Credentials
+    from umi_cli.device.trace import Trace
     from umi_cli.transports.memory import SimulatedClock
     from umi_cli.transports.spi import SpiTransport
     from umi_cli.virtual.setup import Simulation
@@ -43,6 +45,7 @@ def connect(
     observer: Observer | None = None,
     credentials: "Credentials | None" = None,
     on_event: Receiver | None = None,
+    trace: "Trace | None" = None,
 ) -> Meter:
     """Open a device.
 
@@ -63,6 +66,7 @@ def connect(
         credentials: what we prove ourselves with, by scheme; without any we are guest.
         on_event: told what a Peripheral publishes to us as its Host: who, which events (bit n
             stands for event n), and when.
+        trace: watches the port; close it after the meter.
 
     Raises:
         InputError: the address, the datasheet or a number cannot be understood.
@@ -76,7 +80,9 @@ def connect(
     if timeout_s is not None:
         _check_wait_s(timeout_s)
     catalogue = Catalogue.load(datasheet)
-    transport, host, port = _open_ends(parsed, catalogue, observer, on_event)
+    transport, host, port = _open_ends(parsed, catalogue, observer, on_event, trace)
+    if trace:
+        trace.begin(transport.clock, transport.idle_gap_s, takes_commands=host is not None)
     session = Session(
         transport,
         own_id=umi_id,
@@ -85,7 +91,8 @@ def connect(
         timeout_s=timeout_s,
         port=port,
         dry_run=dry_run,
-        observer=observer,
+        observer=_both(observer, trace.on_link if trace else None),
+        witness=trace.on_message if trace else None,
         host=host,
     )
     if credentials is not None and port and parsed.kind != "spi":
@@ -98,12 +105,25 @@ def _open_ends(
     catalogue: Catalogue,
     observer: Observer | None,
     on_event: Receiver | None,
+    trace: "Trace | None",
 ) -> tuple[Transport, HostEnd | None, int | None]:
     """Open the port; return our Host's side of it where we are one, and the link address."""
     if address.kind == "spi":  # we are the Host, and the device is a Peripheral
         return *_open_spi(address, on_event), address.port or FIRST_PORT
     optical = catalogue.datasheet.optical
-    return open_transport(address, optical, observer), None, address.port
+    return open_transport(address, optical, observer, trace), None, address.port
+
+
+def _both(first: Observer | None, second: Observer | None) -> Observer | None:
+    """Return what tells two observers, where there are two."""
+    if first is None or second is None:
+        return first or second
+
+    def tell(direction: Direction, data: bytes) -> None:
+        first(direction, data)
+        second(direction, data)
+
+    return tell
 
 
 def _protection(credentials: "Credentials | None") -> Protection:
@@ -124,15 +144,17 @@ def open_transport(
     address: Address,
     optical: OpticalProfile = _NO_PROFILE,
     observer: Observer | None = None,
+    trace: "Trace | None" = None,
 ) -> Transport:
     """Open the port of an address; raises as `connect` does.
 
     Args:
         optical: how the device is signed on to, where the address does not say otherwise.
         observer: told every piece of bytes of a sign-on.
+        trace: watches the sign-on as well.
     """
     if address.kind in ("opto", "auto"):
-        return _open_probe(address, optical, observer)
+        return _open_probe(address, optical, observer, trace)
     if address.kind == "sim":
         return _open_sim(address)
     if address.kind == "serial":
@@ -148,7 +170,12 @@ def open_transport(
     return tcp.wait_for_call(address.target, address.number, address.text, wait_s)
 
 
-def _open_probe(address: Address, optical: OpticalProfile, observer: Observer | None) -> Transport:
+def _open_probe(
+    address: Address,
+    optical: OpticalProfile,
+    observer: Observer | None,
+    trace: "Trace | None",
+) -> Transport:
     from umi_cli.optical.sign_on import SignOnProfile
     from umi_cli.transports.optical import OpticalTransport, open_optical
     from umi_cli.transports.optical_options import settle
@@ -160,13 +187,17 @@ def _open_probe(address: Address, optical: OpticalProfile, observer: Observer | 
         switch_delay_ms=optical.switch_delay_ms,
     )
     settings = settle(address.options, address.target, profile, optical.is_for)
+    observer = _both(observer, trace.on_line if trace else None)
     device = address.target
     if address.kind == "auto":
         from umi_cli.transports import hosts
 
         device = hosts.the_probe(hosts.serial_ports()).path
     if device.partition("?")[0].partition(":")[0] == "sim":
-        return OpticalTransport(_sim_port(device), settings, address.text, observer)
+        port = _sim_port(device)
+        if trace:
+            trace.clock = port.clock
+        return OpticalTransport(port, settings, address.text, observer)
     return open_optical(device, settings, f"opto:{device}", observer)
 
 

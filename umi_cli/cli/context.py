@@ -19,13 +19,15 @@ from umi_cli.output import streams
 if TYPE_CHECKING:
     from umi_cli.cli.host_config import HostConfig
     from umi_cli.cli.settings import Settings
+    from umi_cli.cli.tracing import Recorder
     from umi_cli.connecting import Receiver
     from umi_cli.device.credentials import Credentials
     from umi_cli.device.meter import Meter
+    from umi_cli.device.trace import Trace
     from umi_cli.objects.catalogue import Catalogue
     from umi_cli.output.progress import Progress
     from umi_cli.output.render import Format, View
-    from umi_cli.types import ObjectPart, UmiId
+    from umi_cli.types import ObjectPart, UmiCode, UmiId
 
 R = TypeVar("R")
 _DOCUMENTS: "tuple[Format, ...]" = ("json", "events")
@@ -48,6 +50,7 @@ class App:
         self._settings: Settings | None = None
         self.settings_fault: UmiError | None = None
         self._catalogue: Catalogue | None = None
+        self._recorder: Recorder | None = None
         self._ahead = form_ahead(argv)
         self.report = Report(self._ahead or _form_of(environment), clock=time.monotonic)
 
@@ -94,6 +97,8 @@ class App:
         if forgives_settings:
             self._settle_all_the_same()
         self.report.form = self.settings.form
+        if self.settings.trace_plain and not self.settings.trace:
+            raise InputError("--trace-plain says how to trace, and not where", hint="add --trace")
 
     def _settle_all_the_same(self) -> None:
         try:
@@ -122,23 +127,56 @@ class App:
         from umi_cli.connecting import connect
 
         umi_id, credentials = self._identity()
-        with connect(
-            address,
-            datasheet=settings.datasheet,
-            umi_id=umi_id,
-            timeout_s=settings.timeout_s,
-            retries=settings.retries,
-            dry_run=settings.dry_run,
-            observer=(_show_length if is_secret else _show_bytes) if settings.verbose else None,
-            credentials=credentials,
-            on_event=on_event or self._on_event,
-        ) as meter:
+        with (
+            self.traced(address) as trace,
+            connect(
+                address,
+                datasheet=settings.datasheet,
+                umi_id=umi_id,
+                timeout_s=settings.timeout_s,
+                retries=settings.retries,
+                dry_run=settings.dry_run,
+                observer=(_show_length if is_secret else _show_bytes) if settings.verbose else None,
+                credentials=credentials,
+                on_event=on_event or self._on_event,
+                trace=trace,
+            ) as meter,
+        ):
             try:
                 yield meter
             except RefusedError:
                 self._ask_device(meter)
                 raise
             self._ask_device(meter)
+
+    @contextlib.contextmanager
+    def traced(self, address: str) -> "Iterator[Trace | None]":
+        """Return what writes all that passes on a port to the file of `--trace`, if there is one.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        settings = self.settings
+        if not settings.trace:
+            yield None
+            return
+        if self._recorder is None:
+            from pathlib import Path
+
+            from umi_cli.cli.tracing import Recorder
+
+            self._recorder = Recorder(
+                Path(settings.trace), is_plain=settings.trace_plain, warn=self.warn
+            )
+        trace = self._recorder.trace(address, self._holds_secret)
+        try:
+            yield trace
+        finally:
+            trace.close()
+
+    def _holds_secret(self, code: "UmiCode") -> bool:
+        definition = self.catalogue.find(code)
+        return definition is not None and definition.secret
 
     def _on_event(self, source: "UmiId", events: int, timestamp_s: int) -> None:
         """Show what a Peripheral publishes to us as its Host."""
@@ -182,8 +220,7 @@ class App:
 
     def is_secret(self, *parts: "ObjectPart") -> bool:
         """Tell whether the datasheet calls the value of any of these objects secret."""
-        found = [self.catalogue.find(part.code) for part in parts]
-        return any(definition.secret for definition in found if definition)
+        return any(self._holds_secret(part.code) for part in parts)
 
     def emit(self, data: Any, view: "View | None" = None) -> None:
         """Give the result: `data` for JSON, `view` for people (None: a plain view of the data)."""
@@ -229,6 +266,8 @@ class App:
         if failure and self._settings is None and self._ahead is None:
             with contextlib.suppress(UmiError):  # the profile may ask for JSON
                 self.report.form = self.settings.form
+        if self._recorder is not None:
+            self._recorder.close()
         self.report.finish(failure)
 
 

@@ -141,14 +141,18 @@ def _work(
         from umi_cli.connecting import connect as open_device
 
         settings = app.settings
-        with open_device(
-            address,
-            datasheet=settings.datasheet,
-            timeout_s=settings.timeout_s,
-            retries=settings.retries,
-            umi_id=line.station.certificate.body.subject,
-            credentials=credentials,
-        ) as meter:
+        with (
+            app.traced(address) as trace,
+            open_device(
+                address,
+                datasheet=settings.datasheet,
+                timeout_s=settings.timeout_s,
+                retries=settings.retries,
+                umi_id=line.station.certificate.body.subject,
+                credentials=credentials,
+                trace=trace,
+            ) as meter,
+        ):
             yield meter
 
     def tell(unit: str, step: str) -> None:

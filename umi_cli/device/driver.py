@@ -19,7 +19,7 @@ from umi_cli.link.events import (
     Resynchronised,
 )
 from umi_cli.link.fragment import FragmentErrorCode
-from umi_cli.link.frame import LinkErrorCode
+from umi_cli.link.frame import Direction, LinkErrorCode
 from umi_cli.transports.base import Transport
 
 BUSY_PAUSE_S = 0.2  # between tries while the device is busy with another transaction
@@ -27,7 +27,7 @@ BUSY_TRIES = 25  # 5 s in all
 _UNREACHED = (LinkErrorCode.BAD_ADDRESS, LinkErrorCode.CANNOT_FORWARD)
 _TEMPORARY = (LinkErrorCode.BUSY, LinkErrorCode.CANNOT_FORWARD)
 
-Observer = Callable[[str, bytes], None]
+Observer = Callable[[Direction, bytes], None]
 """Told every piece of bytes: `"out"` or `"in"`, and the bytes."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from umi_cli.errors import LostError, SignOnError, UmiError
+from umi_cli.link.frame import Direction
 from umi_cli.optical.characters import SIGN_ON_BAUD, with_parity
 from umi_cli.optical.echo import EchoCanceller, EchoMode
 from umi_cli.optical.evidence import diagnose
@@ -22,7 +23,7 @@ from umi_cli.optical.sign_on import (
 from umi_cli.transports.base import Clock, LinePort
 from umi_cli.transports.serial import SerialPort, open_port
 
-Observer = Callable[[str, bytes], None]
+Observer = Callable[[Direction, bytes], None]
 IDLE_GAP_S = 0.5  # choice: characters may pause for 1.5 s, adapters and hosts do for less
 # choice: how much of an array is asked for at once, which is what a lifted probe costs: 5 s at 9600
 # baud. Less than a frame or four would spend the line on questions.
@@ -176,6 +177,7 @@ class OpticalTransport:
         self._is_signed_on = False
         with suppress(LostError):
             self._pass_over(BREAK_PAUSE_S)
+            self._observer("out", with_parity(BREAK))
             self.send(with_parity(BREAK))
             self._pass_over(len(BREAK) * self.byte_time_s + SETTLE_S)
 
