@@ -37,7 +37,7 @@ VARYING = (
     (re.compile(r"\bkey-[0-9a-f]{32}\b"), "<key>"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "<serial>"),
     (re.compile(r'"duration_ms":\d+'), '"duration_ms":<ms>'),
-    (re.compile(r"\d+ B/s, \d+:\d\d left"), "<rate>"),
+    (re.compile(r"\d+ \S+/s, \d+:\d\d left"), "<rate>"),
 )
 """What is compared by its shape alone."""
 
