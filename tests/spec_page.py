@@ -1,11 +1,13 @@
 """The README's page "From UMI-S to code", made of the table that `umi spec` prints."""
 
+import re
 from collections.abc import Iterator, Sequence
 
 from umi_cli.spec import FEATURES, Feature
 
 BEGIN = "<!-- spec: python -m tests.tour --write makes what follows of umi_cli/spec.py -->"
 END = "<!-- /spec -->"
+_NAME = re.compile(r"[\w.]*_\w*")  # of the code: it has an underscore
 
 
 def with_spec_page(lines: Sequence[str]) -> list[str]:
@@ -19,7 +21,8 @@ def spec_page() -> Iterator[str]:
     yield "| clause | mechanism | grounds | in umi_cli | to change a choice |"
     yield "|---|---|---|---|---|"
     for feature in FEATURES:
-        cells = (feature.clause, feature.feature, feature.marks, _places(feature), feature.change)
+        change = _NAME.sub(r"`\g<0>`", feature.change)
+        cells = (feature.clause, feature.feature, feature.marks, _places(feature), change)
         yield f"| {' | '.join(cells)} |".replace("|  |", "| |")
 
 

@@ -49,7 +49,11 @@ run() { (exit $last); . "$1.sh" >"$1.out" 2>&1 </dev/null; last=$?; echo $last >
 start() { . "$1.sh" >"$1.log" 2>&1 </dev/null; echo 0 >"$1.code"
     for _ in $(seq 600); do grep '"listening"' "$1.log" >"$1.out" && break; sleep 0.1; done; }
 """
-_LEFT = "jobs -p >{folder}/left; kill $(jobs -p) 2>/dev/null; wait\n"
+# What was told to end may take a moment.
+_LEFT = """\
+for _ in $(seq 100); do [ -z "$(jobs -pr)" ] && break; sleep 0.1; done
+jobs -pr >{folder}/left; kill $(jobs -pr) 2>/dev/null; wait
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
