@@ -46,6 +46,13 @@ def _done(feature: str, clause: str, marks: str, where: str, change: str = "") -
 FEATURES: tuple[Feature, ...] = (
     _done("UMI code, UMI ID", "1", "S/F", "types:UmiCode, types:UmiId"),
     _done("datetime, role, role set", "1", "F", "types:to_datetime, types:Role, types:RoleSet"),
+    _done(
+        "a host's clock that was never set is before 2026",
+        "1",
+        "C",
+        "cli.doctor_host:_EARLIEST",
+        "the constant; umi doctor alone asks",
+    ),
     _done("object part and its text", "1", "F", "types:ObjectPart"),
     _done(
         "object part [:]/3 as elements 0 to 0xFFFF",
@@ -160,6 +167,26 @@ FEATURES: tuple[Feature, ...] = (
         "F/C",
         "objects/datasheets/ei4.toml",
         "the [[event]] tables, or those of a datasheet of your own that extends ei4",
+    ),
+    _done(
+        "event log read without moving the head-end's read pointer",
+        "4",
+        "F",
+        "device.event_log:EventLog",
+    ),
+    _done(
+        "how far back the event log is read for a window of time",
+        "4",
+        "C",
+        "device.event_log:CLOCK_MARGIN",
+        "the constant: by how much a clock may have been set back",
+    ),
+    _done(
+        "which object counts the entries of a table that is exported",
+        "4",
+        "C",
+        "device.export:_COUNTED_BY",
+        "the mapping, by the name of the table",
     ),
     _done(
         "strings padded with 0x00, order of ddhhmmss",

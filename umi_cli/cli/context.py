@@ -19,6 +19,7 @@ from umi_cli.output import streams
 if TYPE_CHECKING:
     from umi_cli.cli.host_config import HostConfig
     from umi_cli.cli.settings import Settings
+    from umi_cli.connecting import Receiver
     from umi_cli.device.credentials import Credentials
     from umi_cli.device.meter import Meter
     from umi_cli.objects.catalogue import Catalogue
@@ -104,11 +105,14 @@ class App:
             self.settings_fault = error
 
     @contextlib.contextmanager
-    def connect(self, *, is_secret: bool = False) -> "Iterator[Meter]":
+    def connect(
+        self, *, is_secret: bool = False, on_event: "Receiver | None" = None
+    ) -> "Iterator[Meter]":
         """Open the device that `--port` names.
 
         Args:
             is_secret: a secret goes over the line, so `-v` shows no bytes.
+            on_event: told what a Peripheral publishes to us as its Host; it is shown if None.
 
         Raises:
             UmiError: there is none, or it cannot be reached.
@@ -127,7 +131,7 @@ class App:
             dry_run=settings.dry_run,
             observer=(_show_length if is_secret else _show_bytes) if settings.verbose else None,
             credentials=credentials,
-            on_event=self._on_event,
+            on_event=on_event or self._on_event,
         ) as meter:
             try:
                 yield meter
@@ -184,6 +188,10 @@ class App:
     def emit(self, data: Any, view: "View | None" = None) -> None:
         """Give the result: `data` for JSON, `view` for people (None: a plain view of the data)."""
         self.report.emit(data, view)
+
+    def deliver(self) -> None:
+        """Write the result out now: what comes next must not happen unless it is written."""
+        self.report.deliver()
 
     def event(self, kind: str, **fields: Any) -> None:
         """Print an event, under `--events`."""

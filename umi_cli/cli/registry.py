@@ -20,8 +20,10 @@ COMMANDS: dict[str, Entry] = {
     "info": Entry("umi_cli.cli.info:info", "Show who a device is, what it runs, and its security."),
     "read": Entry("umi_cli.cli.read:read", "Read objects, members and elements."),
     "write": Entry("umi_cli.cli.write:write", "Write an object, a member or elements."),
+    "watch": Entry("umi_cli.cli.watch:watch", "Read parts of a device again and again."),
     "objects": Entry("umi_cli.cli.objects:objects", "List the objects of the datasheet."),
     "access": Entry("umi_cli.cli.access:access", "Show and set who may read and write an object."),
+    "events": Entry("umi_cli.cli.events:events", "Read the event log, and follow it."),
     "key": Entry("umi_cli.cli.key:key", "Make and show own keys; nothing secret is shown."),
     "cert": Entry(
         "umi_cli.cli.cert:cert",

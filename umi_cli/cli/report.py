@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from umi_cli.output.render import Format, View
 
 SCHEMA = "umi/1"
+_CERTAIN = ("schema", "command", "data")
+"""What of the document is known before the end."""
 
 
 class Report:
@@ -43,6 +45,7 @@ class Report:
         self.data: Any = None
         self.warnings: list[str] = []
         self.is_announced = False
+        self._is_delivered = False
         self._clock, self._now = clock, now
         self._start_s = clock()
         self._events = 0
@@ -66,6 +69,20 @@ class Report:
             for line in view_lines(view or View.of(data), self.form):
                 streams.write(line)
             streams.write("", flush=True)
+
+    def deliver(self) -> None:
+        """Write the result out now, before what must not happen unless it is written.
+
+        Under `--json` the one document begins here, and ends with the run: how that went is not
+        known yet, so `ok` and `error` stand behind `data`.
+        """
+        if self.form == "json" and not self._is_delivered:
+            from umi_cli.output.render import json_line
+
+            self._is_delivered = True
+            document = self._document(None)
+            begun = {name: document[name] for name in _CERTAIN}
+            streams.write(json_line(begun).removesuffix("}\n"), flush=True)
 
     def show(self, data: Any, text: str) -> None:
         """Give a text, such as help, whatever the form for people."""
@@ -126,7 +143,9 @@ class Report:
 
     def finish(self, failure: Failure | None) -> None:
         """End the run: print the document, or say on stderr what went wrong."""
-        if self.form == "json" and not self.is_announced:
+        if self._is_delivered:
+            self._write_rest(failure)
+        elif self.form == "json" and not self.is_announced:
             self._write_line(self._document(failure))
         elif self.form == "events":
             self.event("result", exit=failure.exit if failure else 0, **self._document(failure))
@@ -135,6 +154,14 @@ class Report:
             if failure.hint:
                 streams.say(streams.paint("hint: ", "bold", sys.stderr) + failure.hint)
         streams.write("", flush=True)
+
+    def _write_rest(self, failure: Failure | None) -> None:
+        """End the document that `deliver` began."""
+        from umi_cli.output.render import json_line
+
+        document = self._document(failure)
+        rest = {name: item for name, item in document.items() if name not in _CERTAIN}
+        streams.write("," + json_line(rest).removeprefix("{"), flush=True)
 
     def _write_line(self, record: dict[str, Any]) -> None:
         from umi_cli.output.render import json_line

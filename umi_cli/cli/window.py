@@ -90,6 +90,22 @@ UNTIL = click.option("--until", type=TIME_TEXT, metavar="TIME", help="Up to then
 TZ = click.option("--tz", type=ZONE, metavar="ZONE", help="Show local times of this zone as well")
 
 
+def _choose_csv(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and ctx.obj is not None:
+        ctx.obj.given["output"] = "csv"
+
+
+CSV = click.option(
+    "--csv", is_flag=True, expose_value=False, callback=_choose_csv, help="The same as -o csv"
+)
+
+
+def csv_option(function: F) -> F:
+    """Give a command `--csv`, the short way to say `-o csv`."""
+    decorated: F = CSV(function)
+    return decorated
+
+
 def window_options(function: F) -> F:
     """Give a command `--since`, `--until` and `--tz`."""
     decorated: F = SINCE(UNTIL(TZ(function)))

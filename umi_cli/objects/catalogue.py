@@ -89,6 +89,23 @@ class Catalogue:
         """Return what is known of an event; None if nothing is."""
         return self._events.get(number)
 
+    def find_event(self, text: str) -> Event:
+        """Return the event that a text names, by name or number.
+
+        Raises:
+            NotInDatasheetError: there is none.
+        """
+        names = {normal(event.name): event for event in self.events}
+        numbers = {str(event.number): event for event in self.events}
+        found = names.get(normal(text)) or numbers.get(text.strip())
+        if found is None:
+            hint = near(text, [event.name for event in self.events])
+            raise NotInDatasheetError(
+                f"the datasheet has no event {text!r:.60}",
+                hint=hint or "write a name or number of the datasheet, such as clock-set or 18",
+            )
+        return found
+
     def resolve(self, text: str) -> ObjectPart:
         """Return the object part that a text names, such as `profile-table[0:9]/reading`.
 

@@ -1,0 +1,41 @@
+"""How a screenful of lines is shown again and again in the same place of a terminal."""
+
+from collections.abc import Callable, Sequence
+
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+_TO_LINE_END, _TO_SCREEN_END = "\x1b[K", "\x1b[J"
+
+
+class LiveScreen:
+    """Lines that are drawn over themselves; `close` them, or the cursor stays hidden.
+
+    Args:
+        write: takes text for the terminal, at once.
+        size: returns how many columns and lines the terminal has.
+    """
+
+    def __init__(self, write: Callable[[str], None], size: Callable[[], tuple[int, int]]) -> None:
+        self._write = write
+        self._size = size
+        self._drawn = 0
+        self._is_open = False
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Draw the lines where the last ones are; what does not fit is cut off."""
+        columns, rows = self._size()
+        room = max(1, rows - 1)  # the cursor stands in the line below
+        shown = [line[: max(1, columns - 1)] for line in lines]
+        if len(shown) > room:
+            left_out = len(shown) - room + 1
+            shown = [*shown[: room - 1], f"... and {left_out} more lines"[: max(1, columns - 1)]]
+        up = f"\x1b[{min(self._drawn, room)}F" if self._drawn else ""
+        body = "".join(f"{line}{_TO_LINE_END}\n" for line in shown)
+        self._is_open = True  # first: a signal may come in between
+        self._write(f"{HIDE_CURSOR}{up}{body}{_TO_SCREEN_END}")
+        self._drawn = len(shown)
+
+    def close(self) -> None:
+        """Show the cursor again; twice is harmless."""
+        if self._is_open:
+            self._is_open = False
+            self._write(SHOW_CURSOR)
