@@ -54,6 +54,12 @@ def connect(
     ...     meter.read("umi.1.1.0.0/3").value
     '31733978'
 
+    Lose a tenth of what passes; the clock of `sim` skips every wait:
+
+    >>> with umi_cli.connect("sim:?fault=drop:0.1&seed=3", retries=5) as meter:
+    ...     len(meter.read("profile-table").value)
+    336
+
     Args:
         address: `sim`, `opto:DEVICE`, `auto`, `spi:BUS.DEVICE`, `serial:DEVICE@BAUD`,
             `tcp:HOST:PORT`, `tcp-listen:PORT` (cli.md).

@@ -31,7 +31,20 @@ class SystemClock:
 
 
 class Transport(Protocol):
-    """An open port. Closing it twice is harmless."""
+    """An open port. Closing it twice is harmless.
+
+    What has these methods carries UMI, so a transport of one's own needs no more than this:
+
+    >>> from umi_cli.connecting import open_transport
+    >>> from umi_cli.device.meter import Meter
+    >>> from umi_cli.device.session import Session
+    >>> from umi_cli.objects.catalogue import Catalogue
+    >>> from umi_cli.transports.address import Address
+    >>> transport = open_transport(Address.parse("sim"))  # or an object of your own
+    >>> with Meter(transport, Session(transport), Catalogue.load("ei4")) as meter:
+    ...     meter.read("manufacturer-id/serial").value
+    '31733978'
+    """
 
     address: str
     """As the user named it."""
