@@ -189,6 +189,13 @@ FEATURES: tuple[Feature, ...] = (
         "the mapping, by the name of the table",
     ),
     _done(
+        "which jump of a clock needs a yes; what a power cut leaves in a profile",
+        "4",
+        "C",
+        "cli.clock:ASK_ABOVE, virtual.profile:LoadProfile.power_back",
+        "the constant; power_back for what is made of the half hours that nobody measured",
+    ),
+    _done(
         "strings padded with 0x00, order of ddhhmmss",
         "4",
         "C",
