@@ -81,10 +81,18 @@ class App:
         """Tell whether the user asked to see where an error comes from."""
         return self._settings is not None and self._settings.verbose > 1
 
-    def begin(self, command: str) -> None:
-        """Settle what holds for a command, whose options are all known now."""
+    def begin(self, command: str, lacks: Sequence[str] = ()) -> None:
+        """Settle what holds for a command, whose options are all known now.
+
+        Raises:
+            InputError: its result does not have the form that was asked for.
+        """
         self.report.command = command
         self.report.form = self.settings.form
+        if self.report.form in lacks:
+            from umi_cli.output.render import lacking
+
+            raise lacking(self.report.form)
 
     @contextlib.contextmanager
     def connect(self, *, is_secret: bool = False) -> "Iterator[Meter]":
