@@ -215,18 +215,22 @@ def memories(directory: Path) -> dict[str, object]:
 
 
 class Runs:
-    """Runs of `umi` in this process, each with what it may change in a directory of its own."""
+    """Runs of `umi`, each with what it may change in a directory of its own."""
 
     def __init__(self, desk: MatrixDesk, path: Path) -> None:
         self._desk, self._path = desk, path
         self._number = 0
 
     def run(self, line: str, *, is_nobody: bool = False) -> Outcome:
-        """Run a line; as a user who may do nothing, if that is wanted."""
-        self._number += 1
-        work = self._desk.work(self._path / str(self._number))
+        """Run a line in this process; as a user who may do nothing, if that is wanted."""
+        words = self.words(line)
         with without_privileges() if is_nobody else nullcontext():
-            return self._desk.desk.umi(*self._desk.words(line, work))
+            return self._desk.desk.umi(*words)
+
+    def words(self, line: str) -> list[str]:
+        """Return the words of a run, which has what it may change in a new directory."""
+        self._number += 1
+        return self._desk.words(line, self._desk.work(self._path / str(self._number)))
 
     def changes(self) -> dict[str, str]:
         """Return what the last run has changed: files, or entries of a unit's state, and how."""
