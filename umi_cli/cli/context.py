@@ -184,6 +184,10 @@ class App:
         """Print a line of JSON at once, in every form of output: what a program waits for."""
         self.report.announce(kind, **fields)
 
+    def happening(self, kind: str, **fields: Any) -> None:
+        """Print a line of JSON for what happens while a command serves; none under `--json`."""
+        self.report.happening(kind, **fields)
+
     def warn(self, message: str) -> None:
         """Warn of something that did not stop the command."""
         self.report.warn(message)
