@@ -16,7 +16,15 @@ from umi_cli.errors import InputError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.objects.definitions import OpticalProfile
 from umi_cli.transports.address import Address
-from umi_cli.transports.base import Board, Clock, LinePort, SystemClock, Transport
+from umi_cli.transports.base import (
+    Board,
+    Clock,
+    LinePort,
+    Notify,
+    SystemClock,
+    Transport,
+    tell_nobody,
+)
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UmiId
 
 if TYPE_CHECKING:
@@ -43,6 +51,7 @@ def connect(
     observer: Observer | None = None,
     credentials: "Credentials | None" = None,
     on_event: Receiver | None = None,
+    notify: Notify = tell_nobody,
 ) -> Meter:
     """Open a device.
 
@@ -63,6 +72,7 @@ def connect(
         credentials: what we prove ourselves with, by scheme; without any we are guest.
         on_event: told what a Peripheral publishes to us as its Host: who, which events (bit n
             stands for event n), and when.
+        notify: told, in a sentence, what takes long before it is waited for.
 
     Raises:
         InputError: the address, the datasheet or a number cannot be understood.
@@ -76,7 +86,7 @@ def connect(
     if timeout_s is not None:
         _check_wait_s(timeout_s)
     catalogue = Catalogue.load(datasheet)
-    transport, host, port = _open_ends(parsed, catalogue, observer, on_event)
+    transport, host, port = _open_ends(parsed, catalogue, observer, on_event, notify)
     session = Session(
         transport,
         own_id=umi_id,
@@ -98,12 +108,13 @@ def _open_ends(
     catalogue: Catalogue,
     observer: Observer | None,
     on_event: Receiver | None,
+    notify: Notify,
 ) -> tuple[Transport, HostEnd | None, int | None]:
     """Open the port; return our Host's side of it where we are one, and the link address."""
     if address.kind == "spi":  # we are the Host, and the device is a Peripheral
         return *_open_spi(address, on_event), address.port or FIRST_PORT
     optical = catalogue.datasheet.optical
-    return open_transport(address, optical, observer), None, address.port
+    return open_transport(address, optical, observer, notify), None, address.port
 
 
 def _protection(credentials: "Credentials | None") -> Protection:
@@ -124,15 +135,17 @@ def open_transport(
     address: Address,
     optical: OpticalProfile = _NO_PROFILE,
     observer: Observer | None = None,
+    notify: Notify = tell_nobody,
 ) -> Transport:
     """Open the port of an address; raises as `connect` does.
 
     Args:
         optical: how the device is signed on to, where the address does not say otherwise.
         observer: told every piece of bytes of a sign-on.
+        notify: told what takes long before it is waited for.
     """
     if address.kind in ("opto", "auto"):
-        return _open_probe(address, optical, observer)
+        return _open_probe(address, optical, observer, notify)
     if address.kind == "sim":
         return _open_sim(address)
     if address.kind == "serial":
@@ -145,10 +158,12 @@ def open_transport(
         return tcp.call(address.target, address.number, address.text)
     wait = address.options.get("wait")
     wait_s = None if wait is None else _parse_wait_s(wait)
-    return tcp.wait_for_call(address.target, address.number, address.text, wait_s)
+    return tcp.wait_for_call(address.target, address.number, address.text, wait_s, notify)
 
 
-def _open_probe(address: Address, optical: OpticalProfile, observer: Observer | None) -> Transport:
+def _open_probe(
+    address: Address, optical: OpticalProfile, observer: Observer | None, notify: Notify
+) -> Transport:
     from umi_cli.optical.sign_on import SignOnProfile
     from umi_cli.transports.optical import OpticalTransport, open_optical
     from umi_cli.transports.optical_options import settle
@@ -166,8 +181,8 @@ def _open_probe(address: Address, optical: OpticalProfile, observer: Observer | 
 
         device = hosts.the_probe(hosts.serial_ports()).path
     if device.partition("?")[0].partition(":")[0] == "sim":
-        return OpticalTransport(_sim_port(device), settings, address.text, observer)
-    return open_optical(device, settings, f"opto:{device}", observer)
+        return OpticalTransport(_sim_port(device), settings, address.text, observer, notify)
+    return open_optical(device, settings, f"opto:{device}", observer, notify)
 
 
 def _sim_port(text: str) -> LinePort:

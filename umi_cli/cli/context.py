@@ -119,6 +119,7 @@ class App:
             observer=(_show_length if is_secret else _show_bytes) if settings.verbose else None,
             credentials=credentials,
             on_event=self._on_event,
+            notify=self.note,
         ) as meter:
             try:
                 yield meter

@@ -19,11 +19,12 @@ from umi_cli.optical.sign_on import (
     SignOn,
     SignOnProfile,
 )
-from umi_cli.transports.base import Clock, LinePort
+from umi_cli.transports.base import Clock, LinePort, Notify, tell_nobody
 from umi_cli.transports.serial import SerialPort, open_port
 
 Observer = Callable[[str, bytes], None]
 IDLE_GAP_S = 0.5  # choice: characters may pause for 1.5 s, adapters and hosts do for less
+RECOVERY_S = 30  # the break, and a sign-on whose every message is repeated
 # choice: how much of an array is asked for at once, which is what a lifted probe costs: 5 s at 9600
 # baud. Less than a frame or four would spend the line on questions.
 CHUNK_S = 5.0
@@ -48,6 +49,7 @@ class OpticalTransport:
         settings: how to sign on.
         address: what the user called it.
         observer: told every piece of bytes of the sign-on, `"out"` or `"in"`.
+        notify: told when a meter that has fallen silent is signed on to again.
 
     Raises:
         UmiError: as `sign_on` does; the port is closed then.
@@ -63,8 +65,10 @@ class OpticalTransport:
         settings: OpticalSettings,
         address: str,
         observer: Observer | None = None,
+        notify: Notify = tell_nobody,
     ) -> None:
         self.address = address
+        self._notify = notify
         self._port = port
         self._settings = settings
         self._observer = observer or (lambda direction, data: None)
@@ -157,6 +161,9 @@ class OpticalTransport:
 
     def recover(self) -> None:
         """Sign on again; raises as `sign_on` does."""
+        self._notify(
+            f"{self.address} has fallen silent: signing on again, which may take {RECOVERY_S} s"
+        )
         self._sign_off()
         self.sign_on()
 
@@ -193,9 +200,17 @@ class OpticalTransport:
 
 
 def open_optical(
-    device: str, settings: OpticalSettings, address: str, observer: Observer | None = None
+    device: str,
+    settings: OpticalSettings,
+    address: str,
+    observer: Observer | None = None,
+    notify: Notify = tell_nobody,
 ) -> OpticalTransport:
     """Open a probe by path or pyserial URL, for us alone, and sign on.
+
+    Args:
+        device: the path or URL.
+        settings, address, observer, notify: as of `OpticalTransport`.
 
     Raises:
         NoSuchPortError, PortBusyError, PortPermissionError: the port does not open.
@@ -203,4 +218,4 @@ def open_optical(
     """
     port = SerialPort(open_port(device, SIGN_ON_BAUD, address), address)
     port.lower_latency()
-    return OpticalTransport(port, settings, address, observer)
+    return OpticalTransport(port, settings, address, observer, notify)
