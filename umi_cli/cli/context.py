@@ -4,7 +4,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +13,9 @@ from umi_cli.cli import params
 from umi_cli.cli.failure import Failure
 from umi_cli.cli.report import Report
 from umi_cli.errors import InputError, RefusedError, UmiError
-from umi_cli.output import streams
 
 if TYPE_CHECKING:
+    from umi_cli.cli.byte_log import ByteLog
     from umi_cli.cli.host_config import HostConfig
     from umi_cli.cli.settings import Settings
     from umi_cli.device.credentials import Credentials
@@ -109,24 +108,41 @@ class App:
         from umi_cli.connecting import connect
 
         umi_id, credentials = self._identity()
-        with connect(
-            address,
-            datasheet=settings.datasheet,
-            umi_id=umi_id,
-            timeout_s=settings.timeout_s,
-            retries=settings.retries,
-            dry_run=settings.dry_run,
-            observer=(_show_length if is_secret else _show_bytes) if settings.verbose else None,
-            credentials=credentials,
-            on_event=self._on_event,
-            notify=self.note,
-        ) as meter:
+        with (
+            self._byte_log(is_secret=is_secret) as observer,
+            connect(
+                address,
+                datasheet=settings.datasheet,
+                umi_id=umi_id,
+                timeout_s=settings.timeout_s,
+                retries=settings.retries,
+                dry_run=settings.dry_run,
+                observer=observer,
+                credentials=credentials,
+                on_event=self._on_event,
+                notify=self.note,
+            ) as meter,
+        ):
             try:
                 yield meter
             except RefusedError:
                 self._ask_device(meter)
                 raise
             self._ask_device(meter)
+
+    @contextlib.contextmanager
+    def _byte_log(self, *, is_secret: bool) -> "Iterator[ByteLog | None]":
+        """Return what shows the bytes of a line, if `-v` asks for it."""
+        if not self.settings.verbose:
+            yield None
+            return
+        from umi_cli.cli.byte_log import ByteLog
+
+        log = ByteLog(is_secret=is_secret)
+        try:
+            yield log
+        finally:
+            log.flush()
 
     def _on_event(self, source: "UmiId", events: int, timestamp_s: int) -> None:
         """Show what a Peripheral publishes to us as its Host."""
@@ -252,19 +268,3 @@ def _address(settings: "Settings") -> str:
             hint="name one with -p ADDRESS or UMI_PORT; -p sim is the built-in virtual meter",
         )
     return settings.port
-
-
-def _show_bytes(direction: str, data: bytes) -> None:
-    """Log a piece of bytes to stderr."""
-    from umi_cli.output.hexdump import hexdump
-
-    _show_length(direction, data)
-    streams.say(hexdump(data, indent="  "))
-
-
-def _show_length(direction: str, data: bytes) -> None:
-    """Log how long a piece of bytes is, where the bytes may hold a secret."""
-    from umi_cli.output.render import timestamp
-
-    moment = timestamp(datetime.now(UTC), timespec="milliseconds")
-    streams.say(f"{moment} {direction} {len(data)} bytes")
