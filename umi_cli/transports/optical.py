@@ -75,6 +75,7 @@ class OpticalTransport:
         self._echo = EchoCanceller(settings.echo)
         self._is_open = True
         self._is_signed_on = False
+        self._has_session = False
         self.byte_time_s = 0.0
         self.identification: Identification | None = None
         """What the meter said of itself."""
@@ -111,6 +112,21 @@ class OpticalTransport:
         self._is_signed_on = False
         echoes_before = self._echo.echoes
         machine = SignOn(profile=self._settings.profile)
+        try:
+            self._drive(machine)
+        finally:
+            self.byte_time_s = machine.settings.character_s
+            # Ctrl-C behind an option select leaves a session open, which would not hear the next
+            # sign-on; a sign-on that came to nothing has ended whatever it began.
+            has_begun = bool(machine.evidence.delays_ms)
+            self._has_session = machine.has_succeeded or (has_begun and not machine.is_over)
+        self.identification = machine.identification
+        if self.identification is None:
+            raise self._diagnosis(machine, has_echo=self._echo.echoes > echoes_before)
+        self._is_signed_on = True
+
+    def _drive(self, machine: SignOn) -> None:
+        """Do what a sign-on says until it is over."""
         machine.step(b"", self.clock.monotonic())
         while not machine.is_over:
             for action in machine.actions():
@@ -125,11 +141,6 @@ class OpticalTransport:
                 self._observer("in", data)
             machine.step(data, self.clock.monotonic())
             self._check_identity(machine.evidence.identification)
-        self.byte_time_s = machine.settings.character_s
-        self.identification = machine.identification
-        if self.identification is None:
-            raise self._diagnosis(machine, has_echo=self._echo.echoes > echoes_before)
-        self._is_signed_on = True
 
     def _check_identity(self, meter: Identification | None) -> None:
         """Send no option select of one manufacturer to another's meter."""
@@ -178,9 +189,9 @@ class OpticalTransport:
 
     def _sign_off(self) -> None:
         """End the meter's session with a break, and see it out: a port that closes drops bytes."""
-        if not self._is_signed_on:
+        if not self._has_session:
             return
-        self._is_signed_on = False
+        self._has_session = False
         with suppress(LostError):
             self._pass_over(BREAK_PAUSE_S)
             self.send(with_parity(BREAK))
