@@ -6,8 +6,7 @@
 '31733978'
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in typing, whose import takes longer than all that stands here
 if TYPE_CHECKING:
     from umi_cli.connecting import connect as connect
 
@@ -15,7 +14,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "connect"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import `connect` on first use: `umi --version` must not pay for the whole stack."""
     if name == "connect":
         from umi_cli.connecting import connect

@@ -17,7 +17,15 @@ from umi_cli.link.frame import Direction
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.objects.definitions import OpticalProfile
 from umi_cli.transports.address import Address
-from umi_cli.transports.base import Board, Clock, LinePort, SystemClock, Transport
+from umi_cli.transports.base import (
+    Board,
+    Clock,
+    LinePort,
+    Notify,
+    SystemClock,
+    Transport,
+    tell_nobody,
+)
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UmiId
 
 if TYPE_CHECKING:
@@ -46,6 +54,7 @@ def connect(
     credentials: "Credentials | None" = None,
     on_event: Receiver | None = None,
     trace: "Trace | None" = None,
+    notify: Notify = tell_nobody,
 ) -> Meter:
     """Open a device.
 
@@ -73,6 +82,7 @@ def connect(
         on_event: told what a Peripheral publishes to us as its Host: who, which events (bit n
             stands for event n), and when.
         trace: watches the port; close it after the meter.
+        notify: told, in a sentence, what takes long before it is waited for.
 
     Raises:
         InputError: the address, the datasheet or a number cannot be understood.
@@ -86,7 +96,7 @@ def connect(
     if timeout_s is not None:
         _check_wait_s(timeout_s)
     catalogue = Catalogue.load(datasheet)
-    transport, host, port = _open_ends(parsed, catalogue, observer, on_event, trace)
+    transport, host, port = _open_ends(parsed, catalogue, observer, on_event, notify, trace)
     if trace:
         trace.begin(transport.clock, transport.idle_gap_s, takes_commands=host is not None)
     session = Session(
@@ -111,13 +121,14 @@ def _open_ends(
     catalogue: Catalogue,
     observer: Observer | None,
     on_event: Receiver | None,
+    notify: Notify,
     trace: "Trace | None",
 ) -> tuple[Transport, HostEnd | None, int | None]:
     """Open the port; return our Host's side of it where we are one, and the link address."""
     if address.kind == "spi":  # we are the Host, and the device is a Peripheral
         return *_open_spi(address, on_event), address.port or FIRST_PORT
     optical = catalogue.datasheet.optical
-    return open_transport(address, optical, observer, trace), None, address.port
+    return open_transport(address, optical, observer, notify, trace), None, address.port
 
 
 def _both(first: Observer | None, second: Observer | None) -> Observer | None:
@@ -150,6 +161,7 @@ def open_transport(
     address: Address,
     optical: OpticalProfile = _NO_PROFILE,
     observer: Observer | None = None,
+    notify: Notify = tell_nobody,
     trace: "Trace | None" = None,
 ) -> Transport:
     """Open the port of an address; raises as `connect` does.
@@ -157,10 +169,11 @@ def open_transport(
     Args:
         optical: how the device is signed on to, where the address does not say otherwise.
         observer: told every piece of bytes of a sign-on.
+        notify: told what takes long before it is waited for.
         trace: watches the sign-on as well.
     """
     if address.kind in ("opto", "auto"):
-        return _open_probe(address, optical, observer, trace)
+        return _open_probe(address, optical, observer, notify, trace)
     if address.kind == "sim":
         return _open_sim(address)
     if address.kind == "serial":
@@ -173,13 +186,14 @@ def open_transport(
         return tcp.call(address.target, address.number, address.text)
     wait = address.options.get("wait")
     wait_s = None if wait is None else _parse_wait_s(wait)
-    return tcp.wait_for_call(address.target, address.number, address.text, wait_s)
+    return tcp.wait_for_call(address.target, address.number, address.text, wait_s, notify)
 
 
 def _open_probe(
     address: Address,
     optical: OpticalProfile,
     observer: Observer | None,
+    notify: Notify,
     trace: "Trace | None",
 ) -> Transport:
     from umi_cli.optical.sign_on import SignOnProfile
@@ -203,8 +217,8 @@ def _open_probe(
         port = _sim_port(device)
         if trace:
             trace.clock = port.clock
-        return OpticalTransport(port, settings, address.text, observer)
-    return open_optical(device, settings, f"opto:{device}", observer)
+        return OpticalTransport(port, settings, address.text, observer, notify)
+    return open_optical(device, settings, f"opto:{device}", observer, notify)
 
 
 def _sim_port(text: str) -> LinePort:

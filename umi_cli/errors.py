@@ -100,13 +100,14 @@ class LostError(UmiError):
 
     code = "lost"
     exit_code = 17
-    default_hint = "connect again, and read back what the interrupted command was to change"
+    default_hint = "connect again, and give the command once more"
 
 
 class OutcomeUnknownError(LostError):
     """A command was sent, its answer was lost, and nobody can tell whether it ran."""
 
     code = "outcome-unknown"
+    default_hint = "connect again, and read back what the interrupted command was to change"
 
 
 class SessionDeadError(LostError):

@@ -76,6 +76,7 @@ def start_umi(*args: str, env: Mapping[str, str] | None = None, **pipes: Any) ->
         stdin=pipes.get("stdin", subprocess.PIPE),
         stdout=pipes.get("stdout", subprocess.PIPE),
         stderr=pipes.get("stderr", subprocess.PIPE),
+        process_group=pipes.get("process_group"),
     )
 
 

@@ -157,13 +157,18 @@ def test_stderr_that_is_gone_changes_nothing() -> None:
     assert process.returncode == 2
 
 
-def test_closed_stdout_is_no_crash() -> None:
-    script = 'exec "$@" >&-'
-    command = ["sh", "-c", script, "sh", sys.executable, "-m", "umi_cli", "spec"]
+@pytest.mark.parametrize("form", ["table", "--json", "--events"])
+def test_closed_stdout_is_said_before_anything_is_sent(tmp_path: Path, form: str) -> None:
+    state = tmp_path / "state.json"
+    args = ["-p", f"sim:{state}", "write", "counter", "5"]
+    args += [form] if form.startswith("--") else []
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "umi_cli", *args]
     process = subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=False
     )
-    assert "Traceback" not in process.stderr
+    assert process.returncode == 1
+    assert process.stderr == "umi: cannot write the result: standard output is closed\n"
+    assert not state.exists()
 
 
 def test_any_encoding_does() -> None:
@@ -184,7 +189,11 @@ def interrupt(number: int, *args: str) -> Outcome:
 
 @pytest.mark.parametrize(
     ("number", "code", "name"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGHUP, 143, "terminated: the terminal was closed"),
+    ],
 )
 def test_signal_ends_it_with_its_code(number: int, code: int, name: str) -> None:
     outcome = interrupt(number)
@@ -197,3 +206,58 @@ def test_signal_ends_it_with_its_code(number: int, code: int, name: str) -> None
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signal_under_events_is_the_result(number: int, code: int) -> None:
     assert interrupt(number, "--events").events[-1]["error"]["exit"] == code
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_while_umi_is_imported_is_no_traceback(number: int, code: int, form: str) -> None:
+    program = f"""
+import signal, sys
+class Interrupter:
+    def find_spec(self, name, *rest):
+        if name == "umi_cli.cli.context":
+            signal.raise_signal({int(number)})
+sys.meta_path.insert(0, Interrupter())
+sys.argv[1:] = ["spec", {"--json" if form == "json" else "-otable"!r}]
+from umi_cli.__main__ import main
+main()
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    outcome = Outcome(process.returncode, process.stdout, process.stderr)
+    assert outcome.exit == code
+    if form == "json":
+        assert outcome.document["error"]["exit"] == code
+    else:
+        assert outcome.stdout == ""
+        assert outcome.stderr in ("umi: interrupted\n", "umi: terminated\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_signal_that_the_parent_ignores_stays_ignored(number: int) -> None:
+    program = f"""
+import signal, sys
+signal.signal({int(number)}, signal.SIG_IGN)
+sys.argv[1:] = ["--version"]
+from umi_cli.__main__ import main as begin
+from umi_cli.cli.orders import Orders
+orders = Orders()
+orders.hold()
+signal.raise_signal({int(number)})
+orders.obey()
+signal.raise_signal({int(number)})
+begin()
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (0, "")

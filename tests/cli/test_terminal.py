@@ -8,7 +8,8 @@ import pytest
 
 from tests.cli.conftest import call_umi, start_umi
 from umi_cli.cli import context, main
-from umi_cli.cli.failure import Failure, Terminated
+from umi_cli.cli.failure import Failure
+from umi_cli.cli.orders import Terminated
 from umi_cli.cli.report import Report
 from umi_cli.errors import AccessDeniedError, UmiError
 from umi_cli.output.progress import Silence

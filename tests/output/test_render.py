@@ -184,11 +184,12 @@ def test_stdout_that_is_gone_is_one_error(monkeypatch: pytest.MonkeyPatch) -> No
     streams.abandon()
 
 
-def test_missing_streams_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_missing_stdout_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
     streams.prepare()
-    streams.write("x", flush=True)
+    with pytest.raises(streams.OutputClosedError, match="standard output is closed"):
+        streams.write("x", flush=True)
     streams.say("x")
     streams.abandon()
 

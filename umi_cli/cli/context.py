@@ -4,7 +4,6 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +13,9 @@ from umi_cli.cli import params
 from umi_cli.cli.failure import Failure
 from umi_cli.cli.report import Report
 from umi_cli.errors import InputError, RefusedError, UmiError
-from umi_cli.output import streams
 
 if TYPE_CHECKING:
+    from umi_cli.cli.byte_log import ByteLog
     from umi_cli.cli.host_config import HostConfig
     from umi_cli.cli.settings import Settings
     from umi_cli.cli.tracing import Recorder
@@ -86,12 +85,19 @@ class App:
         """Tell whether the user asked to see where an error comes from."""
         return self._settings is not None and self._settings.verbose > 1
 
-    def begin(self, command: str, *, forgives_settings: bool = False) -> None:
+    def begin(
+        self, command: str, lacks: Sequence[str] = (), *, forgives_settings: bool = False
+    ) -> None:
         """Settle what holds for a command, whose options are all known now.
 
         Args:
+            command: its words.
+            lacks: forms that its result does not have.
             forgives_settings: go on without a configuration file that cannot be used, and keep in
                 `settings_fault` why.
+
+        Raises:
+            InputError: its result does not have the form that was asked for.
         """
         self.report.command = command
         if forgives_settings:
@@ -99,6 +105,10 @@ class App:
         self.report.form = self.settings.form
         if self.settings.trace_plain and not self.settings.trace:
             raise InputError("--trace-plain says how to trace, and not where", hint="add --trace")
+        if self.report.form in lacks:
+            from umi_cli.output.render import lacking
+
+            raise lacking(self.report.form)
 
     def _settle_all_the_same(self) -> None:
         try:
@@ -129,6 +139,7 @@ class App:
         umi_id, credentials = self._identity()
         with (
             self.traced(address) as trace,
+            self._byte_log(is_secret=is_secret) as observer,
             connect(
                 address,
                 datasheet=settings.datasheet,
@@ -136,10 +147,11 @@ class App:
                 timeout_s=settings.timeout_s,
                 retries=settings.retries,
                 dry_run=settings.dry_run,
-                observer=(_show_length if is_secret else _show_bytes) if settings.verbose else None,
+                observer=observer,
                 credentials=credentials,
                 on_event=on_event or self._on_event,
                 trace=trace,
+                notify=self.note,
             ) as meter,
         ):
             try:
@@ -177,6 +189,20 @@ class App:
     def _holds_secret(self, code: "UmiCode") -> bool:
         definition = self.catalogue.find(code)
         return definition is not None and definition.secret
+
+    @contextlib.contextmanager
+    def _byte_log(self, *, is_secret: bool) -> "Iterator[ByteLog | None]":
+        """Return what shows the bytes of a line, if `-v` asks for it."""
+        if not self.settings.verbose:
+            yield None
+            return
+        from umi_cli.cli.byte_log import ByteLog
+
+        log = ByteLog(is_secret=is_secret)
+        try:
+            yield log
+        finally:
+            log.flush()
 
     def _on_event(self, source: "UmiId", events: int, timestamp_s: int) -> None:
         """Show what a Peripheral publishes to us as its Host."""
@@ -237,6 +263,10 @@ class App:
     def announce(self, kind: str, **fields: Any) -> None:
         """Print a line of JSON at once, in every form of output: what a program waits for."""
         self.report.announce(kind, **fields)
+
+    def happening(self, kind: str, **fields: Any) -> None:
+        """Print a line of JSON for what happens while a command serves; none under `--json`."""
+        self.report.happening(kind, **fields)
 
     def warn(self, message: str) -> None:
         """Warn of something that did not stop the command."""
@@ -303,19 +333,3 @@ def _address(settings: "Settings") -> str:
             hint="name one with -p ADDRESS or UMI_PORT; -p sim is the built-in virtual meter",
         )
     return settings.port
-
-
-def _show_bytes(direction: str, data: bytes) -> None:
-    """Log a piece of bytes to stderr."""
-    from umi_cli.output.hexdump import hexdump
-
-    _show_length(direction, data)
-    streams.say(hexdump(data, indent="  "))
-
-
-def _show_length(direction: str, data: bytes) -> None:
-    """Log how long a piece of bytes is, where the bytes may hold a secret."""
-    from umi_cli.output.render import timestamp
-
-    moment = timestamp(datetime.now(UTC), timespec="milliseconds")
-    streams.say(f"{moment} {direction} {len(data)} bytes")

@@ -6,13 +6,10 @@ from typing import Self
 
 import click
 
+from umi_cli.cli.orders import HungUp, Terminated
 from umi_cli.errors import InputError, RefusedError, UmiError
 
 INTERNAL, USAGE, INTERRUPTED, BROKEN_PIPE, TERMINATED = 1, 2, 130, 141, 143
-
-
-class Terminated(BaseException):  # an order, like KeyboardInterrupt
-    """The process was told to end (SIGTERM); raised so that `finally` runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +47,8 @@ class Failure:
         if isinstance(error, KeyboardInterrupt | click.Abort):
             return cls(code="interrupted", exit=INTERRUPTED, message="interrupted")
         if isinstance(error, Terminated):
-            return cls(code="terminated", exit=TERMINATED, message="terminated")
+            why = ": the terminal was closed" if isinstance(error, HungUp) else ""
+            return cls(code="terminated", exit=TERMINATED, message=f"terminated{why}")
         what = " ".join(str(error).split())
         message = f"internal error: {type(error).__name__}" + (f": {what}" if what else "")
         hint = "this is a fault of umi; report it with what -vv shows"

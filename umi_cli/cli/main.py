@@ -1,16 +1,16 @@
 """Where `umi` begins and ends: the root of the commands, and the one place that catches errors."""
 
 import os
-import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import click
 
 from umi_cli.cli.base import VERSION, RootGroup
 from umi_cli.cli.context import App
-from umi_cli.cli.failure import BROKEN_PIPE, INTERNAL, Failure, Terminated
+from umi_cli.cli.failure import BROKEN_PIPE, INTERNAL, Failure
+from umi_cli.cli.orders import Orders, Terminated
 from umi_cli.output import streams
 
 PROGRAM = "umi"
@@ -31,15 +31,14 @@ def umi() -> None:
     """
 
 
-def main(argv: Sequence[str] | None = None) -> NoReturn:
+def main(argv: Sequence[str] | None = None, *, orders: Orders | None = None) -> NoReturn:
     """Run `umi` and end the process with its exit code.
 
     Args:
         argv: the arguments, without the program's name; None for those of the process.
+        orders: the orders that were held back until now.
     """
-    signal.signal(signal.SIGTERM, _terminate)
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _terminate)  # the terminal was closed, and nohup not asked
+    orders = orders or Orders()
     streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     instruction = os.environ.get(_COMPLETE_VARIABLE)
@@ -47,18 +46,21 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         from umi_cli.cli.shells import answer
 
         sys.exit(answer(umi, PROGRAM, instruction))
-    sys.exit(run(arguments))
+    code = run(arguments, begin=orders.obey)
+    orders.ignore()
+    sys.exit(code)
 
 
-def _terminate(number: int, frame: object) -> NoReturn:
-    raise Terminated
+def run(argv: Sequence[str], *, begin: Callable[[], None] = lambda: None) -> int:
+    """Run a command line and return its exit code; its result and errors are printed.
 
-
-def run(argv: Sequence[str]) -> int:
-    """Run a command line and return its exit code; its result and errors are printed."""
+    Args:
+        argv: the arguments, without the program's name.
+        begin: called once whatever it raises would be reported.
+    """
     app = App(argv)
     try:
-        failure = _attempt(app, argv)
+        failure = _attempt(app, argv, begin)
         app.finish(failure)
     except streams.OutputClosedError as error:
         streams.abandon()
@@ -72,9 +74,11 @@ def run(argv: Sequence[str]) -> int:
     return failure.exit if failure else 0
 
 
-def _attempt(app: App, argv: Sequence[str]) -> Failure | None:
+def _attempt(app: App, argv: Sequence[str], begin: Callable[[], None]) -> Failure | None:
     """Run a command line; return why it failed, or None."""
     try:
+        begin()
+        streams.require()
         with umi.make_context(PROGRAM, list(argv), obj=app) as context:
             umi.invoke(context)
     except streams.OutputClosedError:

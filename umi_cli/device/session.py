@@ -103,7 +103,12 @@ class Session:
             accepts_commands=host is not None,
         )
         self._driver = driver or LinkDriver(
-            transport, settings, port=port, observer=observer, host=host
+            transport,
+            settings,
+            port=port,
+            observer=observer,
+            host=host,
+            patience_s=timeout_s,
         )
 
     @property

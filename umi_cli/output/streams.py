@@ -14,7 +14,7 @@ _COLOURS = {"red": "31", "yellow": "33", "bold": "1"}
 
 
 class OutputClosedError(Exception):
-    """Standard output takes no more: its reader has gone, or the disk behind it is full."""
+    """Standard output takes nothing: closed, its reader gone, or the disk behind it full."""
 
     def __init__(self, reason: OSError) -> None:
         super().__init__(f"cannot write the result: {reason.strerror or reason}")
@@ -28,14 +28,25 @@ def prepare() -> None:
             stream.reconfigure(errors="replace")
 
 
+def require() -> None:
+    """Make sure, before anything is done, that there is a stdout to give the result to.
+
+    Raises:
+        OutputClosedError: the process was started without one, as with `>&-`.
+    """
+    if sys.stdout is None:
+        import errno
+
+        raise OutputClosedError(OSError(errno.EBADF, "standard output is closed"))
+
+
 def write(text: str, *, flush: bool = False) -> None:
     """Write a piece of the result to stdout.
 
     Raises:
         OutputClosedError: it cannot be written.
     """
-    if sys.stdout is None:  # started without a standard output, as by pythonw
-        return
+    require()
     try:
         sys.stdout.write(text)
         if flush:

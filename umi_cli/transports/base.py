@@ -1,9 +1,17 @@
 """What every port offers: bytes out, bytes in until a deadline, and the time."""
 
 import time
+from collections.abc import Callable
 from typing import Protocol, Self
 
 from umi_cli.optical.characters import LineSettings
+
+Notify = Callable[[str], None]
+"""Told, in a sentence, what takes long before it is waited for."""
+
+
+def tell_nobody(sentence: str) -> None:
+    """Let nobody know."""
 
 
 class Clock(Protocol):
