@@ -79,11 +79,12 @@ def host(
         if not places and len(unserved) == len(config.ports):
             raise next(iter(unserved.values()))
         addresses = [server.listen(*place) for place in places]
+        missing = {number: str(error) for number, error in unserved.items()}
         app.announce(
             "listening",
             addresses=addresses,
             ports=sorted(config.ports),
-            unserved={number: str(error) for number, error in unserved.items()},
+            **({"unserved": missing} if missing else {}),
         )
         server.run()
 
