@@ -192,7 +192,8 @@ FEATURES: tuple[Feature, ...] = (
         "which jump of a clock needs a yes; what a power cut leaves in a profile",
         "4",
         "C",
-        "cli.clock:ASK_ABOVE, virtual.profile:LoadProfile.power_back",
+        "cli.clock:ASK_ABOVE, virtual.metering:Metering._set_clock,"
+        " virtual.profile:LoadProfile.power_back",
         "the constant; power_back for what is made of the half hours that nobody measured",
     ),
     _done(

@@ -116,6 +116,11 @@ ROWS: tuple[Row, ...] = (
             "-p {changer} counter 5 --verify": 32,
         },
     ),
+    OnDevice(
+        "watch",
+        "counter --every 0.1 --count 2",
+        fails={"nosuch --every 1 --count 1": 31, "counter": 2, "counter --every 0": 2},
+    ),
     AtDesk("objects", fails={"nosuch": 31, "--datasheet nosuch": 2}),
     OnDevice("objects", "counter --probe"),
     OnDevice(
@@ -131,6 +136,42 @@ ROWS: tuple[Row, ...] = (
         ways=IN_DOUBT,
         fails={"valve": 2, "nosuch --read all": 31, "-p sim:?as=guest valve --read all": 23},
     ),
+    OnDevice("clock show"),
+    OnDevice(
+        "clock set",
+        "2026-11-26T08:00:00Z --yes",
+        changes=True,
+        asks="2026-11-26T08:00:00Z",
+        role="service",
+        fails={"noon --yes": 2, "-p sim:?as=guest 2026-11-26T08:00:00Z --yes": 23},
+    ),
+    OnDevice("clock sync", changes=True, role="service", fails={"-p sim:?as=guest": 23}),
+    OnDevice(
+        "profile",
+        "--since 2h",
+        fails={"--since noon": 2, "--tz Nowhere/At": 2, "--since 1h --until 2h": 2},
+    ),
+    OnDevice(
+        "events",
+        "--since 2h",
+        fails={"--since noon": 2, "--event nosuch": 31, "--count 3": 2},
+    ),
+    OnDevice(
+        "export",
+        "{w}/new.export",
+        is_said=True,
+        fails={"{w}/nosuch/new.export": 2, "- --only nosuch": 31},
+    ),
+    AtDesk(
+        "diff",
+        "{d}/meter.export {d}/meter.export",
+        fails={
+            "{d}/root.cvc {d}/meter.export": 2,
+            "{d}/nosuch.export {d}/meter.export": 2,
+            "{d}/meter.export {d}/spoilt.export --exit-code": 32,
+        },
+    ),
+    OnDevice("diff", "{d}/meter.export", is_said=True),
     AtDesk("key new", "{w}/new.pem", fails={"{w}/nosuch/new.pem": 22, "{d}/root.pem": 22}),
     AtDesk("key show", "{d}/root.pem", fails={"{d}/nosuch.pem": 22, "{d}/root.cvc": 22}),
     AtDesk(
@@ -306,6 +347,7 @@ ROWS: tuple[Row, ...] = (
     Serving("sim", "--tcp 127.0.0.1:0", fails={"": 2, "--tcp 127.0.0.1": 2}),
     Serving("host", "--listen 127.0.0.1:0", fails={"": 2, "--listen nonsense": 2}),
     AtDesk("ports"),
+    AtDesk("doctor", fails={"--bundle {d}/nosuch/new.zip": 2}),
     *(
         AtDesk(
             f"ports power {verb}",

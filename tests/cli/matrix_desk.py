@@ -75,9 +75,18 @@ def matrix_desk(path: Path) -> Iterator[MatrixDesk]:
     _add_units(desk, fresh)
     _add_meters(desk, fresh)
     _add_packages(desk)
+    _add_exports(desk, fresh)
     unit = _add_line(path / "factory", fresh)
     with _peers() as places:
         yield MatrixDesk(desk, fresh, {**places, "unit": unit, "pins": "spi:sim"})
+
+
+def _add_exports(desk: Desk, fresh: Path) -> None:
+    """Add what a meter held, and the same with a difference."""
+    desk.do(f"-p sim:{fresh}/meter.json export {desk.path}/meter.export")
+    text = (desk.path / "meter.export").read_text()
+    assert "31733978" in text
+    (desk.path / "spoilt.export").write_text(text.replace("31733978", "31733979"))
 
 
 def _add_parties(desk: Desk) -> None:
