@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from umi_cli.output import streams
 
-PAUSE_S = 0.25  # choice: what comes after a longer pause is shown on its own
+PAUSE_S = 0.25  # what comes after a longer pause is shown on its own
 
 
 class ByteLog:
