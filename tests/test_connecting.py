@@ -159,7 +159,8 @@ def check(outcomes: tuple[Outcome, Outcome], code: int) -> None:
     plain, document = outcomes
     assert (plain.exit, document.exit) == (code, code)
     assert plain.stdout == ""
-    first, *rest = plain.stderr.splitlines()
+    said = [line for line in plain.stderr.splitlines() if not line.startswith("listening on ")]
+    first, *rest = said
     error = document.document["error"]
     assert error["exit"] == code
     assert first == f"umi: {error['message']}"

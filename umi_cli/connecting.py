@@ -13,14 +13,24 @@ from umi_cli.device.meter import Meter
 from umi_cli.device.protection import Protection, Unprotected
 from umi_cli.device.session import Session
 from umi_cli.errors import InputError
+from umi_cli.link.frame import Direction
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.objects.definitions import OpticalProfile
 from umi_cli.transports.address import Address
-from umi_cli.transports.base import Board, Clock, LinePort, SystemClock, Transport
+from umi_cli.transports.base import (
+    Board,
+    Clock,
+    LinePort,
+    Notify,
+    SystemClock,
+    Transport,
+    tell_nobody,
+)
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UmiId
 
 if TYPE_CHECKING:
     from umi_cli.device.credentials import Credentials
+    from umi_cli.device.trace import Trace
     from umi_cli.transports.memory import SimulatedClock
     from umi_cli.transports.spi import SpiTransport
     from umi_cli.virtual.setup import Simulation
@@ -43,6 +53,8 @@ def connect(
     observer: Observer | None = None,
     credentials: "Credentials | None" = None,
     on_event: Receiver | None = None,
+    trace: "Trace | None" = None,
+    notify: Notify = tell_nobody,
 ) -> Meter:
     """Open a device.
 
@@ -50,6 +62,12 @@ def connect(
     >>> with umi_cli.connect("sim") as meter:
     ...     meter.read("umi.1.1.0.0/3").value
     '31733978'
+
+    Lose a tenth of what passes; the clock of `sim` skips every wait:
+
+    >>> with umi_cli.connect("sim:?fault=drop:0.1&seed=3", retries=5) as meter:
+    ...     len(meter.read("profile-table").value)
+    336
 
     Args:
         address: `sim`, `opto:DEVICE`, `auto`, `spi:BUS.DEVICE`, `serial:DEVICE@BAUD`,
@@ -63,6 +81,8 @@ def connect(
         credentials: what we prove ourselves with, by scheme; without any we are guest.
         on_event: told what a Peripheral publishes to us as its Host: who, which events (bit n
             stands for event n), and when.
+        trace: watches the port; close it after the meter.
+        notify: told, in a sentence, what takes long before it is waited for.
 
     Raises:
         InputError: the address, the datasheet or a number cannot be understood.
@@ -76,7 +96,9 @@ def connect(
     if timeout_s is not None:
         _check_wait_s(timeout_s)
     catalogue = Catalogue.load(datasheet)
-    transport, host, port = _open_ends(parsed, catalogue, observer, on_event)
+    transport, host, port = _open_ends(parsed, catalogue, observer, on_event, notify, trace)
+    if trace:
+        trace.begin(transport.clock, transport.idle_gap_s, takes_commands=host is not None)
     session = Session(
         transport,
         own_id=umi_id,
@@ -85,7 +107,8 @@ def connect(
         timeout_s=timeout_s,
         port=port,
         dry_run=dry_run,
-        observer=observer,
+        observer=_both(observer, trace.on_link if trace else None),
+        witness=trace.on_message if trace else None,
         host=host,
     )
     if credentials is not None and port and parsed.kind != "spi":
@@ -98,12 +121,26 @@ def _open_ends(
     catalogue: Catalogue,
     observer: Observer | None,
     on_event: Receiver | None,
+    notify: Notify,
+    trace: "Trace | None",
 ) -> tuple[Transport, HostEnd | None, int | None]:
     """Open the port; return our Host's side of it where we are one, and the link address."""
     if address.kind == "spi":  # we are the Host, and the device is a Peripheral
         return *_open_spi(address, on_event), address.port or FIRST_PORT
     optical = catalogue.datasheet.optical
-    return open_transport(address, optical, observer), None, address.port
+    return open_transport(address, optical, observer, notify, trace), None, address.port
+
+
+def _both(first: Observer | None, second: Observer | None) -> Observer | None:
+    """Return what tells two observers, where there are two."""
+    if first is None or second is None:
+        return first or second
+
+    def tell(direction: Direction, data: bytes) -> None:
+        first(direction, data)
+        second(direction, data)
+
+    return tell
 
 
 def _protection(credentials: "Credentials | None") -> Protection:
@@ -124,15 +161,19 @@ def open_transport(
     address: Address,
     optical: OpticalProfile = _NO_PROFILE,
     observer: Observer | None = None,
+    notify: Notify = tell_nobody,
+    trace: "Trace | None" = None,
 ) -> Transport:
     """Open the port of an address; raises as `connect` does.
 
     Args:
         optical: how the device is signed on to, where the address does not say otherwise.
         observer: told every piece of bytes of a sign-on.
+        notify: told what takes long before it is waited for.
+        trace: watches the sign-on as well.
     """
     if address.kind in ("opto", "auto"):
-        return _open_probe(address, optical, observer)
+        return _open_probe(address, optical, observer, notify, trace)
     if address.kind == "sim":
         return _open_sim(address)
     if address.kind == "serial":
@@ -145,10 +186,16 @@ def open_transport(
         return tcp.call(address.target, address.number, address.text)
     wait = address.options.get("wait")
     wait_s = None if wait is None else _parse_wait_s(wait)
-    return tcp.wait_for_call(address.target, address.number, address.text, wait_s)
+    return tcp.wait_for_call(address.target, address.number, address.text, wait_s, notify)
 
 
-def _open_probe(address: Address, optical: OpticalProfile, observer: Observer | None) -> Transport:
+def _open_probe(
+    address: Address,
+    optical: OpticalProfile,
+    observer: Observer | None,
+    notify: Notify,
+    trace: "Trace | None",
+) -> Transport:
     from umi_cli.optical.sign_on import SignOnProfile
     from umi_cli.transports.optical import OpticalTransport, open_optical
     from umi_cli.transports.optical_options import settle
@@ -160,14 +207,18 @@ def _open_probe(address: Address, optical: OpticalProfile, observer: Observer | 
         switch_delay_ms=optical.switch_delay_ms,
     )
     settings = settle(address.options, address.target, profile, optical.is_for)
+    observer = _both(observer, trace.on_line if trace else None)
     device = address.target
     if address.kind == "auto":
         from umi_cli.transports import hosts
 
         device = hosts.the_probe(hosts.serial_ports()).path
     if device.partition("?")[0].partition(":")[0] == "sim":
-        return OpticalTransport(_sim_port(device), settings, address.text, observer)
-    return open_optical(device, settings, f"opto:{device}", observer)
+        port = _sim_port(device)
+        if trace:
+            trace.clock = port.clock
+        return OpticalTransport(port, settings, address.text, observer, notify)
+    return open_optical(device, settings, f"opto:{device}", observer, notify)
 
 
 def _sim_port(text: str) -> LinePort:

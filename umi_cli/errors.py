@@ -1,5 +1,13 @@
 """What can go wrong, in one tree: each error knows its name, its exit code and the next step.
 
+>>> import umi_cli
+>>> with umi_cli.connect("sim") as meter:
+...     try:
+...         meter.write("valve", "closed")
+...     except UmiError as error:
+...         print(error.exit_code, error.code, "-", error)
+23 access-denied - the device refused WRITE_OBJECT umi.255.0.0.32: ACCESS_DENIED (9)
+
 The names and numbers are those of the command line's documented exit codes; the root of the
 command line catches `UmiError` once and prints it.
 """
@@ -92,13 +100,14 @@ class LostError(UmiError):
 
     code = "lost"
     exit_code = 17
-    default_hint = "connect again, and read back what the interrupted command was to change"
+    default_hint = "connect again, and give the command once more"
 
 
 class OutcomeUnknownError(LostError):
     """A command was sent, its answer was lost, and nobody can tell whether it ran."""
 
     code = "outcome-unknown"
+    default_hint = "connect again, and read back what the interrupted command was to change"
 
 
 class SessionDeadError(LostError):

@@ -21,6 +21,7 @@ PRIVATE_MODE = 0o600
 MAX_PRIVATE_FILE_BYTES = 65_536  # a PEM key has 300 bytes; more is the wrong file
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ANEW = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hang before it is refused
 
@@ -82,6 +83,35 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def open_private(path: Path, magic: bytes) -> int:
+    """Open a file to be written anew, for its owner alone; return its descriptor.
+
+    It is of use while it is written, so nothing is renamed, and no cut loses what stands in it.
+
+    Args:
+        magic: what a file that may be replaced begins with; any other is left as it is.
+
+    Raises:
+        FileExistsError: there is something else.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, _ANEW, PRIVATE_MODE)
+    is_taken = False
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileExistsError(errno.EEXIST, "there is something that is no regular file")
+        if os.read(descriptor, len(magic)) not in (b"", magic):
+            raise FileExistsError(errno.EEXIST, "there is another kind of file, which stays")
+        os.fchmod(descriptor, PRIVATE_MODE)
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        is_taken = True
+    finally:
+        if not is_taken:
+            os.close(descriptor)
+    return descriptor
 
 
 class GrowingFile:

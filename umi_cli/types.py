@@ -152,7 +152,11 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RoleSet:
-    """Which roles may do something: bit n stands for role n (protocol 1)."""
+    """Which roles may do something: bit n stands for role n (protocol 1).
+
+    >>> Role.SERVICE in RoleSet.parse("service,manufacturer")
+    True
+    """
 
     bits: int
     """0..65535."""
@@ -250,7 +254,12 @@ def _parse_elements(text: str | None, whole: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class ObjectPart:
-    """Which part of an object: 9 bytes on the wire (protocol 1)."""
+    """Which part of an object: 9 bytes on the wire (protocol 1).
+
+    >>> part = ObjectPart.parse("umi.1.1.194.23[0:47]/0")
+    >>> part.first, part.last, part.member, part.encode().hex()
+    (0, 47, 0, '17c2010100002f0000')
+    """
 
     code: UmiCode
     first: int = 0

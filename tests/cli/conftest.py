@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -52,7 +53,12 @@ def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a user who has set nothing but these variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("UMI_")}
     kept.pop("NO_COLOR", None)
-    defaults = {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": "/nonexistent", "COLUMNS": "80"}
+    defaults = {
+        "PYTHONPATH": str(ROOT),
+        "XDG_CONFIG_HOME": "/nonexistent",
+        "COLUMNS": "80",
+        "MPLCONFIGDIR": gettempdir(),
+    }
     return {**kept, **defaults, **(env or {})}
 
 
@@ -70,6 +76,7 @@ def start_umi(*args: str, env: Mapping[str, str] | None = None, **pipes: Any) ->
         stdin=pipes.get("stdin", subprocess.PIPE),
         stdout=pipes.get("stdout", subprocess.PIPE),
         stderr=pipes.get("stderr", subprocess.PIPE),
+        process_group=pipes.get("process_group"),
     )
 
 

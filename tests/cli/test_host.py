@@ -16,6 +16,7 @@ from tests.transports.ends import LOCALHOST, SAFETY_S, free_port
 FIRST = "spi:sim?umi-id=00237EFE00000011"
 SECOND = "spi:sim?umi-id=00237EFE00000022&as=service"
 EMPTY = "spi:sim?pins=low:1"  # its INTB does not let go when it is first selected
+GONE = "spi:9.9?int=LINE&rst=LINE2"
 HOST_ID = "00237EFE00000000"
 
 
@@ -157,6 +158,35 @@ def test_under_events_each_line_is_an_event() -> None:
         assert host.process.returncode == 143
 
 
+def test_a_port_that_does_not_open_is_told_and_the_others_serve() -> None:
+    with hosting("--attach", f"1={GONE}", "--attach", f"2={SECOND}") as host:
+        broken = host.told("broken")
+        assert broken["port"] == 1
+        assert GONE in broken["message"]
+        assert read_id(f"{host.tcp}/2") == "00237EFE00000022"
+
+
+def test_under_json_there_is_one_document() -> None:
+    with hosting("--attach", f"1={FIRST}", "--attach", f"3={EMPTY}", "--json") as host:
+        assert read_id(f"{host.tcp}/1") == "00237EFE00000011"
+        assert run_umi("-p", f"{host.tcp}/1", "write", "valve", "closed").exit in (0, 23)
+        host.process.send_signal(signal.SIGINT)
+        stdout, stderr = host.process.communicate(timeout=TIME_LIMIT_S)
+        assert (host.process.returncode, stdout) == (130, "")
+        assert stderr == "umi: interrupted\n"
+    assert host.listening["ports"] == [1, 3]
+    assert list(host.listening["unserved"]) == ["3"]
+
+
+def test_where_it_cannot_listen_is_told_before_a_port_is_opened(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    state = tmp_path / "meter.json"
+    outcome = call_umi(capsys, "host", "--listen", "nonsense", "--attach", f"1=spi:sim:{state}")
+    assert (outcome.exit, outcome.stdout) == (2, "")
+    assert list(tmp_path.iterdir()) == []
+
+
 # Who may pass
 
 
@@ -276,7 +306,12 @@ def test_a_port_that_is_attached_twice(capsys: pytest.CaptureFixture[str]) -> No
         (("--listen", "nosuch"), 2),
         (("--listen", "127.0.0.1:65536"), 2),
         (("--listen", "192.0.2.254:0"), 10),
-        (("--listen", "127.0.0.1:0", "--attach", "1=spi:9.9?int=LINE&rst=LINE2"), 10),
+        (("--attach", f"1={GONE}"), 10),
+        (("--attach", f"1={EMPTY}", "--attach", f"2={EMPTY}"), 14),
+        (("--listen", "127.0.0.1:0", "--key", "mine.pem"), 2),
+        (("--listen", "127.0.0.1:0", "--cert", "mine.cvc"), 2),
+        (("--listen", "127.0.0.1:0", "--anchor", "root.cvc"), 2),
+        (("--listen", "127.0.0.1:0", "--pin"), 2),
         (("--listen", "127.0.0.1:0", "--attach", "1=spi:sim?pins=none:1"), 2),
         (("--listen", "127.0.0.1:0", "--state", "/nosuch/host.json"), 2),
     ],

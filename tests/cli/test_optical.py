@@ -73,6 +73,16 @@ def test_the_bytes_of_the_sign_on_are_shown(meter: str) -> None:
     assert "af3f" not in outcome.stdout
 
 
+def test_a_meter_that_calls_learns_where(tmp_path: Path) -> None:
+    waiting = start_umi("-p", "tcp-listen:0?wait=30", "read", "umi-id")
+    said = waiting.stderr.readline()
+    place = said.split()[2]
+    assert said == f"listening on {place} for up to 30 s: have the device call\n"
+    with serving("--call", place):
+        stdout, stderr = waiting.communicate(timeout=TIME_LIMIT_S)
+    assert (waiting.returncode, stdout, stderr) == (0, "00237EFE00000001\n", "")
+
+
 def test_a_line_that_breaks_right_after_the_sign_on_is_signed_on_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -81,6 +91,9 @@ def test_a_line_that_breaks_right_after_the_sign_on_is_signed_on_again(
     outcome = call_umi(capsys, "-p", port, "read", "profile-table[0:40]")
     assert outcome.exit == 0, outcome.stderr
     assert len(outcome.stdout.splitlines()) > 40
+    said = outcome.stderr.splitlines()
+    assert said == [f"{port} has fallen silent: signing on again, which may take 30 s"] * len(said)
+    assert said
 
 
 def test_two_at_one_probe(meter: str) -> None:

@@ -169,7 +169,7 @@ def test_e_stops_at_the_first_failure_with_its_code(
     outcome = call_umi(capsys, "-p", "sim", "run", "-e", str(batch))
     assert outcome.exit == 23
     assert "==> 3" not in outcome.stdout
-    assert outcome.stderr.startswith("umi: line 2: ")
+    assert outcome.stderr.startswith("line 2: ")
     assert outcome.stderr.endswith("umi: line 2 has failed, and none was run after it\n")
 
 

@@ -129,6 +129,15 @@ def test_dry_run_of_the_shell_holds_for_every_line() -> None:
     assert outcome.stdout.endswith(",counter,0\n")
 
 
+def test_capture_of_a_shell_holds_all_its_lines(tmp_path: Path) -> None:
+    capture = str(tmp_path / "capture.pcapng")
+    lines = "read umi-id\nclose\nread counter\n"
+    assert run_umi("-p", "sim", "--trace", capture, "shell", input=lines).exit == 0
+    shown = run_umi("decode", capture).stdout
+    assert "READ_OBJECT umi.0.0.0.0\n" in shown
+    assert "READ_OBJECT umi.255.0.0.65\n" in shown
+
+
 # A link that is lost
 
 
@@ -218,15 +227,15 @@ def test_words_of_a_line(text: str, words: list[str]) -> None:
 def test_line_that_is_cut_off_is_a_clear_error(text: str, fault: str) -> None:
     outcome = run_umi("-p", "sim", "shell", input=text)
     assert outcome.exit == 2
-    assert outcome.stderr.startswith(f"umi: line 1: the line is cut off: {fault}\nhint: ")
+    assert outcome.stderr.startswith(f"line 1: the line is cut off: {fault} (")
 
 
 def test_lines_that_fail_do_not_stop_a_script() -> None:
     outcome = run_umi("-p", "sim", "shell", input="read nosuch\nread umi-id\nnosuch\n")
     assert outcome.exit == 53
     assert outcome.stdout == "00237EFE00000001\n"
-    assert "umi: line 1: the datasheet has no object 'nosuch'\n" in outcome.stderr
-    assert "umi: line 3: there is no command 'nosuch'\n" in outcome.stderr
+    assert "line 1: the datasheet has no object 'nosuch'\n" in outcome.stderr
+    assert "line 3: there is no command 'nosuch'\n" in outcome.stderr
     assert outcome.stderr.endswith("umi: 2 of 3 lines failed: 1, 3\n")
 
 
@@ -352,9 +361,7 @@ def test_help_tells_of_the_commands_and_of_one() -> None:
         assert f"  {name} " in outcome.stdout
     assert "Usage: umi access set" in outcome.stdout
     assert "Usage: umi read" in outcome.stdout
-    assert outcome.stderr.startswith(
-        "umi: line 4: there is no command 'raed'\nhint: did you mean read"
-    )
+    assert outcome.stderr.startswith("line 4: there is no command 'raed' (did you mean read")
 
 
 @pytest.mark.parametrize("name", BUILT_INS)
@@ -367,7 +374,7 @@ def test_built_ins_say_what_the_registry_says(name: str) -> None:
 
 def test_shell_in_a_shell_is_refused() -> None:
     outcome = run_umi("shell", input="shell\n")
-    assert outcome.stderr.startswith("umi: line 1: this is a shell already\n")
+    assert outcome.stderr.startswith("line 1: this is a shell already (use sets other options)\n")
 
 
 def test_batch_in_a_shell_uses_its_session(tmp_path: Path) -> None:

@@ -342,6 +342,17 @@ def test_a_device_that_stays_busy_is_given_up(command: Command[ReadObjectReply])
     assert device.script == []
 
 
+@pytest.mark.parametrize("code", [LinkErrorCode.BUSY, LinkErrorCode.CANNOT_FORWARD])
+@pytest.mark.parametrize(("timeout_s", "tries"), [(0.01, 1), (1.0, 5), (8.0, 40)])
+def test_a_busy_device_is_asked_for_as_long_as_the_user_says(
+    code: LinkErrorCode, timeout_s: float, tries: int
+) -> None:
+    device = ScriptedDevice([link_error(code)] * tries)
+    with pytest.raises(LinkError):
+        session_with(device, timeout_s=timeout_s).request(READ)
+    assert device.script == []
+
+
 def test_a_device_that_vanishes_while_it_is_busy_is_lost() -> None:
     device, session = play(link_error(LinkErrorCode.BUSY), dead)
     with pytest.raises(LinkError) as caught:

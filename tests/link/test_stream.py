@@ -188,3 +188,23 @@ def test_zeros_are_no_frame_though_their_crc_is_right(count: int) -> None:
 def test_a_frame_whose_payload_is_zeros_is_one() -> None:
     empty = frame(payload=bytes(100))
     assert take_all(empty.encode()) == ([empty], 0)
+
+
+@given(
+    st.lists(known_frames.map(Frame.encode) | st.binary(max_size=40), max_size=8),
+    st.lists(st.integers(0, 1_000)),
+)
+def test_every_byte_is_told_in_its_order(chunks: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(chunks)
+    pieces: list[tuple[bytes, Frame | None]] = []
+    receiver = FrameReceiver(on_piece=lambda piece, frame: pieces.append((piece, frame)))
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    frames = []
+    for start, end in pairwise(edges):
+        frames += receiver.receive_data(data[start:end], 0.0)
+    frames += receiver.on_timer(0.1)
+    assert b"".join(piece for piece, _ in pieces) == data
+    assert [frame for _, frame in pieces if frame] == frames
+    assert sum(frame is None for _, frame in pieces) == receiver.noise_bytes
+    assert all(len(piece) == 1 for piece, frame in pieces if frame is None)
+    assert all(Frame.decode(piece) == frame for piece, frame in pieces if frame)

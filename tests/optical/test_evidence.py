@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from umi_cli.errors import NoAnswerError, SignOnError, UmiError
 from umi_cli.optical.characters import with_parity
 from umi_cli.optical.evidence import Evidence, diagnose, is_nak, is_readout
-from umi_cli.optical.messages import Identification
+from umi_cli.optical.messages import Identification, request
 
 METER = Identification(manufacturer="ELS", rate="5", ident="EI4")
 DLMS = Identification(manufacturer="ELS", rate="5", ident="EI4", escapes="2")
 READOUT = with_parity(b"\x02F.F(00)\r\n!\r\n\x03")
 HDLC = b"\x7e\xa0\x07\x03\x21\x93\x0f\x01\x7e"
+IDENTIFICATION = with_parity(b"/ELS5EI4\r\n")
 WRONG_PARITY = bytes(code ^ 0x80 for code in with_parity(b"/ELS5EI4\r\n"))
 OPEN_SESSION = bytes.fromhex("98 66 80 18 e6 78 1e")
 
@@ -31,7 +32,46 @@ def answered(data: bytes, meter: Identification = METER) -> UmiError:
     return diagnose(evidence, has_echo=False)
 
 
+REQUEST = with_parity(request("12345"))
+NULS = Evidence(identification=METER, answered=bytes(4), select="V/Y = 0/6", delays_ms=[50, 0])
+LIFTED = Evidence(identification=METER, select="V/Y = 0/6", delays_ms=[50], unanswered=3)
+
 FINDINGS = {
+    "another address": (
+        diagnose(Evidence(asked="12345"), has_echo=False),
+        NoAnswerError,
+        14,
+        "nothing came back to '12345'",
+        "is '12345' its address",
+    ),
+    "another address, with an echo": (
+        diagnose(Evidence(asked="12345"), has_echo=True),
+        NoAnswerError,
+        14,
+        "the meter is silent to '12345'",
+        "is '12345' its address",
+    ),
+    "echo that was denied": (
+        diagnose(Evidence(heard=REQUEST + IDENTIFICATION, asked="12345"), has_echo=False),
+        SignOnError,
+        16,
+        "our own request came back",
+        "echo=off",
+    ),
+    "lifted": (
+        diagnose(LIFTED, has_echo=False),
+        SignOnError,
+        16,
+        "silent from the option select V/Y = 0/6 on, to 3 more requests",
+        "was the head lifted",
+    ),
+    "slow": (
+        diagnose(NULS, has_echo=False),
+        SignOnError,
+        16,
+        "V/Y = 0/6 was much slower",
+        "baud=300",
+    ),
     "nothing": (heard(b""), NoAnswerError, 14, "not even an echo", "right way up"),
     "echo": (heard(b"", has_echo=True), NoAnswerError, 14, "the meter is silent", "echo=on"),
     "dark": (heard(bytes(4)), SignOnError, 16, "constant level", "turn the head round"),

@@ -396,6 +396,24 @@ def test_a_meter_that_says_no_to_everything_is_told_from_noise() -> None:
     assert "NAK" in str(diagnose(drive.machine.evidence, has_echo=False))
 
 
+def test_a_head_that_is_lifted_is_told_from_a_missed_change_of_rate() -> None:
+    drive = Drive()
+    answers = iter([IDENTIFIED])
+    drive.run(lambda data, _: next(answers, b"") if data == REQUEST else b"")
+    assert drive.machine.evidence.unanswered == drive.sent.count(REQUEST) - 1 > 0
+    assert "was the head lifted" in diagnose(drive.machine.evidence, has_echo=False).hint
+    missed = Drive()
+    missed.run(a_meter(with_parity(b"/ELS5EISGMv0\r\n"), resynced=b""))
+    assert missed.machine.evidence.unanswered == 0
+    assert "switch delays" in str(diagnose(missed.machine.evidence, has_echo=False))
+
+
+def test_another_device_that_is_asked_for_is_named() -> None:
+    drive = Drive(SignOnProfile(device_address="12345"))
+    drive.run(silent)
+    assert "'12345'" in str(diagnose(drive.machine.evidence, has_echo=False))
+
+
 def test_silence_must_last_before_another_try() -> None:
     drive = Drive()
     drive.asked()

@@ -20,6 +20,7 @@ from tests.provision.jig import Jig, jigs, run_line
 from tests.provision.server import Line, Server
 from umi_cli.connecting import connect
 from umi_cli.errors import RefusedError
+from umi_cli.explain.pcapng import Interface, Packet, read_blocks
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,22 @@ def test_units_go_through_a_plan_on_two_stations_and_prove_themselves(factory: F
             assert meter.read("life-cycle").raw == b"\x02"
     assert found == certificates
     assert {each["status"] for each in status(factory)} == {"done"}
+
+
+def test_each_station_writes_a_trace_of_its_own(factory: Factory, tmp_path: Path) -> None:
+    """Two processes at one file would spoil it."""
+    line = units(factory, 4)
+    trace = tmp_path / "line.pcapng"
+    with jigs(Jig(line), Jig(line)) as places:
+        told = run_line(factory.plan(4), factory.journal, places, "--trace", str(trace))
+    assert told.exit == 0, told.stderr
+    assert not trace.exists()
+    for number, place in enumerate(places, start=1):
+        with (tmp_path / f"line-{number}.pcapng").open("rb") as file:
+            blocks = list(read_blocks(file))
+        names = {block.name for block in blocks if isinstance(block, Interface)}
+        assert names <= {place.address, f"{place.address}/line"}
+        assert sum(isinstance(block, Packet) for block in blocks) > 20
 
 
 @contextmanager

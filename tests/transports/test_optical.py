@@ -187,6 +187,28 @@ def test_a_session_that_somebody_left_open_is_ended(baud: int) -> None:
         assert line.sign_on.settings == LineSettings(baud=baud)
 
 
+def test_ctrl_c_in_the_middle_of_a_sign_on_leaves_no_session_open() -> None:
+    """What is sent next is heard: it is one request, where an open session took ten seconds."""
+    clock = SimulatedClock(1_795_341_600.0)
+    options = {"opto": "baud:9600,no-wakeup", "time": "2026-11-22T10:00:00Z"}
+    line = Simulation(SimOptions.from_query("", options), clock.utc()).new_optical_port("line")
+
+    def press(direction: str, data: bytes) -> None:
+        if (direction, data) == ("out", RESYNC):  # the option select has been taken
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        OpticalTransport(MemoryPort(line, clock=clock), OpticalSettings(), "opto:x", press)
+    sent: list[bytes] = []
+    OpticalTransport(
+        MemoryPort(line, clock=clock),
+        OpticalSettings(),
+        "opto:x",
+        lambda direction, data: sent.append(data) if direction == "out" else None,
+    )
+    assert sent.count(REQUEST) == 1
+
+
 # A scripted meter
 
 

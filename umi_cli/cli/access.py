@@ -37,7 +37,7 @@ def show(app: App, part: str) -> None:
     app.emit(record)
 
 
-@access.command("set", examples=EXAMPLES.splitlines()[1])
+@access.command("set", examples=EXAMPLES.splitlines()[1], lacks=("raw",))
 @part_argument("part")
 @click.option("--read", "read_roles", type=ROLE_SET, metavar="ROLES", help="Who may read it")
 @click.option("--write", "write_roles", type=ROLE_SET, metavar="ROLES", help="Who may write it")

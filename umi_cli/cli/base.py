@@ -1,7 +1,7 @@
 """How every command of `umi` behaves: the shared options, its help with examples, near names."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -56,10 +56,16 @@ class UmiCommand(click.Command):
     """A command that takes the shared options, and whose help ends in examples."""
 
     def __init__(
-        self, *args: Any, examples: str, forgives_settings: bool = False, **attributes: Any
+        self,
+        *args: Any,
+        examples: str,
+        lacks: Sequence[str] = (),
+        forgives_settings: bool = False,
+        **attributes: Any,
     ) -> None:
         super().__init__(*args, **_with_defaults(attributes))
         self.examples = examples.strip()
+        self.lacks = lacks
         self.params = [*self.params, *GLOBAL_OPTIONS, HELP]
         self._forgives_settings = forgives_settings
         complete_texts(self.params)
@@ -74,7 +80,7 @@ class UmiCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Settle what holds for the command, and run it."""
-        ctx.obj.begin(_path(ctx), forgives_settings=self._forgives_settings)
+        ctx.obj.begin(_path(ctx), self.lacks, forgives_settings=self._forgives_settings)
         return super().invoke(ctx)
 
 
@@ -159,14 +165,18 @@ VERSION = click.Option(
 )
 
 
-def command(*, examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], UmiCommand]:
+def command(
+    *, examples: str, lacks: Sequence[str] = (), **attributes: Any
+) -> Callable[[Callable[..., Any]], UmiCommand]:
     """Make a function a command of `umi`.
 
     Args:
         examples: command lines for the end of its help, one a line.
+        lacks: forms (`csv`, `raw`) that its result does not have. A command that changes anything
+            names them, so that they are refused before it does.
         attributes: what `click.command` takes.
     """
-    return click.command(cls=UmiCommand, examples=examples, **attributes)
+    return click.command(cls=UmiCommand, examples=examples, lacks=lacks, **attributes)
 
 
 def group(*, examples: str, **attributes: Any) -> Callable[[Callable[..., Any]], UmiGroup]:

@@ -49,7 +49,7 @@ class LineFailedError(UmiError):
         self.exit_code = failure.exit  # type: ignore[misc]
 
 
-@command(examples=EXAMPLES)
+@command(examples=EXAMPLES, lacks=("raw",))
 @click.argument("path", metavar="FILE")
 @exit_on_error
 @pass_app
@@ -63,8 +63,6 @@ def run(app: App, path: str, exit_on_error: bool) -> None:
     The exit code is 0 if every line did its work, that of the line where it stopped with -e or had
     one line alone, and 53 otherwise.
     """
-    if app.settings.form == "raw":
-        raise InputError("a batch has no wire bytes to print", hint="leave -o raw out")
     with opened(path) as file:
         batch = _read_batch(file)
         _check(app, batch)

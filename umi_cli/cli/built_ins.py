@@ -33,7 +33,7 @@ def use(app: App, reset: bool) -> None:
 @pass_app
 def close(app: App) -> None:
     """Close the connection; the next command opens it again."""
-    app.links.close()
+    app.links.hang_up()
 
 
 @command(examples="history")

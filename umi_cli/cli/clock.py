@@ -44,7 +44,11 @@ def show(app: App) -> None:
     app.emit(_record(found), View(blocks=(Table.pairs(rows),)))
 
 
-@clock.command("set", examples='umi -p "sim:?as=service" clock set 2026-11-22T10:00:00Z --yes')
+@clock.command(
+    "set",
+    examples='umi -p "sim:?as=service" clock set 2026-11-22T10:00:00Z --yes',
+    lacks=("raw",),
+)
 @click.argument("time", type=TIME, metavar="TIME")
 @pass_app
 def set_(app: App, time: datetime) -> None:
@@ -62,7 +66,9 @@ def set_(app: App, time: datetime) -> None:
     _report(app, change)
 
 
-@clock.command(examples='umi -p "sim:?as=service" clock sync\numi clock sync --role service -y')
+@clock.command(
+    examples='umi -p "sim:?as=service" clock sync\numi clock sync --role service -y', lacks=("raw",)
+)
 @pass_app
 def sync(app: App) -> None:
     """Set the device's clock to this host's, with the time that the command takes allowed for.

@@ -13,7 +13,7 @@ from umi_cli.cli import params
 from umi_cli.cli.failure import Failure
 from umi_cli.cli.links import Links
 from umi_cli.cli.report import Report
-from umi_cli.errors import RefusedError, UmiError
+from umi_cli.errors import InputError, RefusedError, UmiError
 
 if TYPE_CHECKING:
     from umi_cli.cli.host_config import HostConfig
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from umi_cli.cli.settings import Settings
     from umi_cli.connecting import Receiver
     from umi_cli.device.meter import Meter
+    from umi_cli.device.trace import Trace
     from umi_cli.objects.catalogue import Catalogue
     from umi_cli.output.progress import Progress
     from umi_cli.output.render import Format, View
-    from umi_cli.types import ObjectPart
+    from umi_cli.types import ObjectPart, UmiCode
 
 R = TypeVar("R")
 _DOCUMENTS: "tuple[Format, ...]" = ("json", "events")
@@ -101,17 +102,30 @@ class App:
         """Tell whether the user asked to see where an error comes from."""
         return self._settings is not None and self._settings.verbose > 1
 
-    def begin(self, command: str, *, forgives_settings: bool = False) -> None:
+    def begin(
+        self, command: str, lacks: Sequence[str] = (), *, forgives_settings: bool = False
+    ) -> None:
         """Settle what holds for a command, whose options are all known now.
 
         Args:
+            command: its words.
+            lacks: forms that its result does not have.
             forgives_settings: go on without a configuration file that cannot be used, and keep in
                 `settings_fault` why.
+
+        Raises:
+            InputError: its result does not have the form that was asked for.
         """
         self.report.command = command
         if forgives_settings:
             self._settle_all_the_same()
         self.report.form = self._forced or self.settings.form
+        if self.settings.trace_plain and not self.settings.trace:
+            raise InputError("--trace-plain says how to trace, and not where", hint="add --trace")
+        if self.report.form in lacks:
+            from umi_cli.output.render import lacking
+
+            raise lacking(self.report.form)
 
     def _settle_all_the_same(self) -> None:
         try:
@@ -145,6 +159,26 @@ class App:
                 raise
             self._ask_device(meter)
 
+    @contextlib.contextmanager
+    def traced(self, address: str) -> "Iterator[Trace | None]":
+        """Return what writes all that passes on a port to the file of `--trace`, if there is one.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        if not self.settings.trace:
+            yield None
+            return
+        trace = self.links.recorder(self).trace(address, self._holds_secret)
+        try:
+            yield trace
+        finally:
+            trace.close()
+
+    def _holds_secret(self, code: "UmiCode") -> bool:
+        definition = self.catalogue.find(code)
+        return definition is not None and definition.secret
+
     def _ask_device(self, meter: "Meter") -> None:
         """Learn who answered, for the document; it costs an exchange, so not for people."""
         if not self.report.is_for_people:
@@ -167,8 +201,7 @@ class App:
 
     def is_secret(self, *parts: "ObjectPart") -> bool:
         """Tell whether the datasheet calls the value of any of these objects secret."""
-        found = [self.catalogue.find(part.code) for part in parts]
-        return any(definition.secret for definition in found if definition)
+        return any(self._holds_secret(part.code) for part in parts)
 
     def emit(self, data: Any, view: "View | None" = None) -> None:
         """Give the result: `data` for JSON, `view` for people (None: a plain view of the data)."""
@@ -185,6 +218,10 @@ class App:
     def announce(self, kind: str, **fields: Any) -> None:
         """Print a line of JSON at once, in every form of output: what a program waits for."""
         self.report.announce(kind, **fields)
+
+    def happening(self, kind: str, **fields: Any) -> None:
+        """Print a line of JSON for what happens while a command serves; none under `--json`."""
+        self.report.happening(kind, **fields)
 
     def warn(self, message: str) -> None:
         """Warn of something that did not stop the command."""
@@ -215,6 +252,8 @@ class App:
         if failure and is_form_open:
             with contextlib.suppress(UmiError):  # the profile may ask for JSON
                 self.report.form = self.settings.form
+        if self.lines is None:
+            self.links.close(self)
         self.report.finish(failure)
 
 

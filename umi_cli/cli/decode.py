@@ -1,21 +1,24 @@
-"""`umi decode`: what frames, packets, certificates, signatures, images say, layer by layer."""
+"""`umi decode`: what frames, packets, certificates, signatures, images, captures say."""
 
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
-from umi_cli.cli.params import BYTES, HEX, UMI_ID
+from umi_cli.cli.params import DECODABLE, HEX, UMI_ID
 from umi_cli.cli.sources import asker, parse_hex, parse_source
 from umi_cli.errors import InputError, KeyUnusableError, MalformedError
 from umi_cli.explain.bytes import KINDS, explain
+from umi_cli.explain.pcapng import MAGIC
 from umi_cli.output.render import Table, View, cell
 
 if TYPE_CHECKING:
     from umi_cli.crypto import AesKey
     from umi_cli.explain.layers import Layer
-    from umi_cli.explain.packets import Opener
+    from umi_cli.explain.summary import Opener
     from umi_cli.types import UmiId
 
 EXAMPLES = """\
@@ -26,6 +29,8 @@ umi decode - < frame.bin
 umi decode chain.cvc
 umi decode signed.umi
 umi decode capture.hex --session-key session.hex --commander 00237EFE00000004
+umi decode trace.pcapng
+wireshark -X lua_script:"$(umi decode --dissector-path)" trace.pcapng
 """
 COLUMNS = ("offset", "bytes", "field", "value", "meaning")
 SHOWN_BYTES = 16
@@ -33,7 +38,7 @@ SHOWN_FAILURES = 5  # in the error's one sentence; the result has them all
 
 
 @command(examples=EXAMPLES)
-@click.argument("data", metavar="HEX|FILE|-", type=BYTES)
+@click.argument("data", metavar="HEX|FILE|-", type=DECODABLE, required=False)
 @click.option(
     "--as", "kind", type=click.Choice(KINDS), help="What the bytes are; found out otherwise"
 )
@@ -44,30 +49,84 @@ SHOWN_FAILURES = 5  # in the error's one sentence; the result has them all
     "--commander", type=UMI_ID, metavar="ID", help="Who began the session; default: either end"
 )
 @click.option("--iv", type=HEX, metavar="HEX", help="The IV, 12 bytes; default: counters are tried")
+@click.option("--dissector-path", is_flag=True, help="Print where the Wireshark dissector is")
 @pass_app
 def decode(
     app: App,
-    data: bytes,
+    data: bytes | Path | None,
     kind: str | None,
     session_key: str | None,
     commander: "UmiId | None",
     iv: bytes | None,
+    dissector_path: bool,
 ) -> None:
-    """Explain frames, packets, certificates and images.
+    """Explain frames, packets, certificates, images and captures.
 
     Every check that fails is named, and makes the exit code 33. Frames may stand one after the
     other, and so may certificates; fragments are put together. Spaces, colons, 0x and newlines in
     hex are welcome. With --session-key (a file, -, fd:3, env:NAME: hex or bytes) encrypted packets
-    are opened.
+    are opened. A capture (pcapng, as --trace writes it) is shown one line a frame; --json has all
+    layers. Wireshark shows the same with the dissector that --dissector-path names.
     """
+    if dissector_path or data is None:
+        _show_dissector(app, is_alone=dissector_path and data is None)
+        return
     opener = _opener(app, session_key, commander, iv)
+    if isinstance(data, Path) or data.startswith(MAGIC):
+        _explain_capture(app, data, kind, opener)
+        return
     layers = explain(data, app.catalogue, kind, opener)
-    app.emit([_record(layer) for layer in layers], View(blocks=_blocks(layers), csv=_csv(layers)))
-    failures = [f"{layer.name}: {text}" for layer in layers for text in layer.failures]
-    if failures:
-        more = len(failures) - SHOWN_FAILURES
-        shown = failures[:SHOWN_FAILURES] + ([f"and {more} more"] if more > 0 else [])
-        raise MalformedError("; ".join(shown))
+    app.emit(
+        [layer_record(layer) for layer in layers], View(blocks=_blocks(layers), csv=_csv(layers))
+    )
+    failures = Failures()
+    for layer in layers:
+        for text in layer.failures:
+            failures.add(f"{layer.name}: {text}")
+    failures.check()
+
+
+@dataclass(slots=True)
+class Failures:
+    """The checks that failed: the first few, and how many others."""
+
+    shown: list[str] = field(default_factory=list)
+    more: int = 0
+
+    def add(self, text: str) -> None:
+        """Take one more."""
+        if len(self.shown) < SHOWN_FAILURES:
+            self.shown.append(text)
+        else:
+            self.more += 1
+
+    def check(self) -> None:
+        """Raise `MalformedError` if there are any."""
+        if self.shown:
+            more = [f"and {self.more} more"] if self.more else []
+            raise MalformedError("; ".join([*self.shown, *more]))
+
+
+def _show_dissector(app: App, *, is_alone: bool) -> None:
+    """Print where the dissector is; `InputError` if data is given as well, or neither."""
+    if not is_alone:
+        raise InputError("give what is to be explained, or --dissector-path: one of the two")
+    from umi_cli.explain.dissector import PATH
+
+    app.emit({"dissector": str(PATH)}, View(blocks=(str(PATH),)))
+
+
+def _explain_capture(
+    app: App, data: bytes | Path, kind: str | None, opener: "Opener | None"
+) -> None:
+    import io
+
+    from umi_cli.cli.decode_capture import show_capture
+
+    if kind is not None:
+        raise InputError("a capture says itself what it holds", hint="leave --as out")
+    with io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as file:
+        show_capture(app, file, opener)
 
 
 def _opener(
@@ -104,7 +163,8 @@ def _session_key(app: App, source: str) -> "AesKey":
     return AesKey(secret)
 
 
-def _record(layer: "Layer") -> dict[str, Any]:
+def layer_record(layer: "Layer") -> dict[str, Any]:
+    """Return a layer as `--json` prints it."""
     return {
         "layer": layer.name,
         "within": layer.within or None,

@@ -155,7 +155,8 @@ def certificate(app: App, subject: "UmiId | None", out: str | None) -> None:
 
 
 @device.command(
-    examples=KEY + "\numi -p sim:unit.json device key user env:USER_KEY --yes --dry-run"
+    examples=KEY + "\numi -p sim:unit.json device key user env:USER_KEY --yes --dry-run",
+    lacks=("csv",),
 )
 @click.argument("whose", metavar="ROLE")
 @click.argument("source", metavar="SOURCE")

@@ -45,7 +45,7 @@ def _named(function: "Callable[..., Any]") -> "Callable[..., Any]":
     return function
 
 
-@command(examples=f"{BY_FILE}\n{BY_NAME}")
+@command(examples=f"{BY_FILE}\n{BY_NAME}", lacks=("csv",))
 @_named
 @pass_app
 def revoke(app: App, **given: "Unpack[Given]") -> None:
@@ -63,7 +63,7 @@ def revoke(app: App, **given: "Unpack[Given]") -> None:
     _tell(app, name, "revoked", {})
 
 
-@command(name="check-revocation", examples=CHECK)
+@command(name="check-revocation", examples=CHECK, lacks=("csv",))
 @_named
 @pass_app
 def check_revocation(app: App, **given: "Unpack[Given]") -> None:
@@ -79,7 +79,7 @@ def check_revocation(app: App, **given: "Unpack[Given]") -> None:
     _tell(app, name, "asked about", {})
 
 
-@command(name="answer-revocation", examples=ANSWER)
+@command(name="answer-revocation", examples=ANSWER, lacks=("csv",))
 @_named
 @click.option(
     "--verdict", type=click.Choice(["revoked", "good"]), required=True, help="Which it is"
@@ -100,7 +100,7 @@ def answer_revocation(app: App, verdict: str, **given: "Unpack[Given]") -> None:
     _tell(app, name, f"told to be {verdict}", {"verdict": verdict})
 
 
-@command(examples=RELINQUISH)
+@command(examples=RELINQUISH, lacks=("csv",))
 @pass_app
 def relinquish(app: App) -> None:
     """Give up our own rights in the device: it forgets our certificate.

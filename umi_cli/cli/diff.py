@@ -76,7 +76,7 @@ def _now(app: App, old: "ExportFile", *, tables: bool) -> "ExportFile":
 
     if not app.settings.port:
         raise InputError(
-            f"there is nothing to compare {old.origin} with",
+            f"no device is named, nor a second file to compare {old.origin} with",
             hint="name a second file, or a device: umi -p ADDRESS diff A",
         )
     parts = None if old.only is None else [app.catalogue.resolve(text) for text in old.only]

@@ -25,10 +25,9 @@ umi -p auto export meter.json --no-tables
 umi -p sim export - --only manufacturer-id --only "profile-table[0:47]"
 """
 STDOUT = "-"
-_JSON_FORMS = ("table", "json", "events")
 
 
-@command(examples=EXAMPLES)
+@command(examples=EXAMPLES, lacks=("csv", "raw"))
 @click.argument("path", metavar="[FILE|-]", default=STDOUT)
 @click.option("--only", metavar="PART", multiple=True, help="This part and no other; repeatable")
 @click.option(
@@ -49,8 +48,6 @@ def export(app: App, path: str, only: tuple[str, ...], tables: bool, partial: bo
     from umi_cli.cli.export_record import document_of
     from umi_cli.objects.export_document import dump
 
-    if path == STDOUT and app.report.form not in _JSON_FORMS:
-        raise InputError("an export is JSON", hint="leave -o out, or name a file")
     parts = [app.catalogue.resolve(text) for text in only] or None
     with _place(app, path) as file:
         with app.connect() as meter:

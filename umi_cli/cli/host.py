@@ -7,7 +7,7 @@ import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
-from umi_cli.errors import InputError
+from umi_cli.errors import InputError, NoAnswerError, UmiError
 
 if TYPE_CHECKING:
     from umi_cli.application.codes import ResultCode
@@ -44,8 +44,9 @@ def host(
     """Be a Host: serve its objects, and forward to its ports.
 
     Prints a line of JSON when it serves, and one for each thing that happens: a Peripheral that
-    says who it is, an event that it publishes, a Peripheral that is lost. Ctrl-C ends it, and
-    switches every port off.
+    says who it is, an event that it publishes, a Peripheral that is lost; with --json the first
+    line alone. A port that is empty, or does not open, is told and the others serve. Ctrl-C ends
+    it, and switches every port off.
     """
     import time
 
@@ -54,8 +55,10 @@ def host(
     from umi_cli.virtual.host import Host
     from umi_cli.virtual.serve import Server
 
+    _refuse_proofs(app)
     config = _config(app, attach)
-    if not config.ports and not listen:
+    places = [parse_host_and_port(text) for text in listen]
+    if not config.ports and not places:
         raise InputError(
             "there is nothing to serve", hint="give --listen 127.0.0.1:0, or --attach N=spi:…"
         )
@@ -65,15 +68,35 @@ def host(
         own.meter.memory.events.receivers.append(_announcer(app))
         star = Host(
             own.meter,
-            lambda port, umi_id: app.announce("peripheral", port=port, device=str(umi_id)),
+            lambda port, umi_id: app.happening("peripheral", port=port, device=str(umi_id)),
             lambda port, result: _tell_passed(app, port, result),
         )
         server = stack.enter_context(Server(own, star))
+        unserved: dict[int, UmiError] = {}
         for port in config.ports.values():
-            _attach(app, server, port, is_strict=authenticate)
-        addresses = [server.listen(*parse_host_and_port(text)) for text in listen]
-        app.announce("listening", addresses=addresses, ports=sorted(config.ports))
+            if error := _attach(app, server, port, is_strict=authenticate):
+                unserved[port.number] = error
+        if not places and len(unserved) == len(config.ports):
+            raise next(iter(unserved.values()))
+        addresses = [server.listen(*place) for place in places]
+        missing = {number: str(error) for number, error in unserved.items()}
+        app.announce(
+            "listening",
+            addresses=addresses,
+            ports=sorted(config.ports),
+            **({"unserved": missing} if missing else {}),
+        )
         server.run()
+
+
+def _refuse_proofs(app: App) -> None:
+    """Refuse what a Host has no use for, rather than let it be believed to protect anything."""
+    for name in ("key", "cert", "anchor", "pin", "scheme", "role"):
+        if app.given.get(name):
+            raise InputError(
+                f"--{name} has no use here: umi host proves itself to nobody by it",
+                hint="its own objects, identity and trust are in its state file: --state FILE",
+            )
 
 
 def _config(app: App, attach: tuple[str, ...]) -> "HostConfig":
@@ -91,33 +114,37 @@ def _config(app: App, attach: tuple[str, ...]) -> "HostConfig":
     return replace(config, ports={**config.ports, **given})
 
 
-def _attach(app: App, server: "Server", port: "PortConfig", *, is_strict: bool) -> None:
+def _attach(app: App, server: "Server", port: "PortConfig", *, is_strict: bool) -> UmiError | None:
+    """Have a port served; return why it cannot be, which does not stop the others."""
     from umi_cli.connecting import open_spi
-    from umi_cli.errors import NoAnswerError
     from umi_cli.transports.memory import WaitingClock
 
     try:
         transport = open_spi(port.address, WaitingClock())
-    except NoAnswerError as error:  # an empty port is off, and the others serve
-        app.announce("empty", port=port.number, message=str(error))
-        return
+    except InputError:  # what was typed is mended before anything serves
+        raise
+    except UmiError as error:
+        kind = "empty" if isinstance(error, NoAnswerError) else "broken"
+        app.happening(kind, port=port.number, message=str(error))
+        return error
     server.add_port(
         port.number,
         transport,
-        lambda why: app.announce("lost", port=port.number, message=why),
+        lambda why: app.happening("lost", port=port.number, message=why),
         wants_authentication=port.wants_authentication or is_strict,
     )
+    return None
 
 
 def _announcer(app: App) -> "Receiver":
     from umi_cli.cli.published import published
 
     def announce(source: "UmiId", events: int, timestamp_s: int) -> None:
-        app.announce("event", **published(source, events, timestamp_s, app.catalogue))
+        app.happening("event", **published(source, events, timestamp_s, app.catalogue))
 
     return announce
 
 
 def _tell_passed(app: App, port: int, result: "ResultCode | None") -> None:
     named = None if result is None else {"number": result.value, "name": result.name}
-    app.announce("image", port=port, result=named)
+    app.happening("image", port=port, result=named)

@@ -57,7 +57,7 @@ class Wishes:
     activate_at: datetime | None
 
 
-@command(examples=EXAMPLES)
+@command(examples=EXAMPLES, lacks=("raw",))
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--signer", metavar="FILE", help="Certificate of who signed it; default: --cert")
 @click.option("--signer-key", metavar="SOURCE", help="Role key, if it was signed under scheme 1")

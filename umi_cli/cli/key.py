@@ -33,7 +33,7 @@ def key() -> None:
     """Make and show own keys; nothing secret is shown."""
 
 
-@key.command(examples="\n".join(EXAMPLES.splitlines()[:3]))
+@key.command(examples="\n".join(EXAMPLES.splitlines()[:3]), lacks=("raw",))
 @click.argument("path", metavar="FILE")
 @click.option(
     "--type",

@@ -6,8 +6,9 @@ the options it was started with, and one connection.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -21,6 +22,7 @@ from umi_cli.cli.params import PartArgument
 from umi_cli.cli.registry import BUILT_INS, COMMANDS, Entry
 from umi_cli.cli.settings import FORMS, settle
 from umi_cli.errors import InputError
+from umi_cli.output import streams
 
 if TYPE_CHECKING:
     from umi_cli.objects.catalogue import Catalogue
@@ -156,6 +158,7 @@ class Lines:
     """
 
     def __init__(self, app: App, *, form: "Format | None" = None, is_script: bool = False) -> None:
+        self._app = app
         self.environment = app.environment
         self.form: Format | None = form
         self.is_script = is_script
@@ -167,14 +170,13 @@ class Lines:
         if app.settings.no_input:
             self.options["no-input"] = True
         self._first = dict(self.options)
-        self._is_guest = app.lines is not None
         self.links: Links = app.links if app.lines else Links(is_kept=True)
         self._catalogues: dict[str, Catalogue] = {}
 
     def close(self) -> None:
         """Close the connection, unless it is another shell's."""
-        if not self._is_guest:
-            self.links.close()
+        if self._app.lines is None:
+            self.links.close(self._app)
 
     def run(self, line: Line) -> Outcome:
         """Run a line and return how it went; the result of one for people is shown as it comes.
@@ -222,22 +224,28 @@ class Lines:
         if failure is None:
             failure = attempt(app, words, root=ROOT)
         if self.form is None:
-            app.finish(self._named(line, failure))
+            self._finish(app, line, failure)
         return Outcome(line=line, failure=failure, document=app.report.document(failure))
 
-    def _named(self, line: Line, failure: Failure | None) -> Failure | None:
-        """Return a failure that says in which line it was; at a prompt that is plain."""
-        if failure is None or not self.is_script:
-            return failure
-        return replace(failure, message=f"line {line.number}: {failure.message}")
+    def _finish(self, app: App, line: Line, failure: Failure | None) -> None:
+        """End a line whose result was shown; of a script, what goes wrong names the line."""
+        if failure is None or not (self.is_script and app.report.is_for_people):
+            app.finish(failure)
+            return
+        app.finish(None)
+        hint = f" ({failure.hint})" if failure.hint else ""
+        where = streams.paint(f"line {line.number}: ", "red", sys.stderr)
+        streams.say(f"{where}{failure.message}{hint}")
 
 
 class _Rehearsal(App):
     """A run that ends when its command line is understood."""
 
-    def begin(self, command: str, *, forgives_settings: bool = False) -> None:
+    def begin(
+        self, command: str, lacks: Sequence[str] = (), *, forgives_settings: bool = False
+    ) -> None:
         """Settle what holds for a command, and stop short of running it; `use` changes nothing."""
-        super().begin(command, forgives_settings=forgives_settings)
+        super().begin(command, lacks, forgives_settings=forgives_settings)
         if command in _BATCHES:
             raise InputError("a batch runs no other batch, and no shell")
         context = click.get_current_context()

@@ -6,9 +6,9 @@ user alone.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,11 +21,12 @@ from umi_cli.errors import (
     UmiError,
     UploadInterruptedError,
 )
-from umi_cli.output import streams
 
 if TYPE_CHECKING:
+    from umi_cli.cli.byte_log import ByteLog
     from umi_cli.cli.context import App
     from umi_cli.cli.settings import Settings
+    from umi_cli.cli.tracing import Recorder
     from umi_cli.connecting import Receiver
     from umi_cli.device.credentials import Credentials
     from umi_cli.device.meter import Meter
@@ -50,8 +51,9 @@ class Link:
 
     def __init__(self, user: "App") -> None:
         self._user = user
-        self._is_secret = False
         self._receiver: Receiver | None = None
+        self._log: ByteLog | None = None
+        self._open_parts = ExitStack()
         self._settings = user.settings
         self._address = _address(self._settings)
         self._meter: Meter | None = None
@@ -76,7 +78,11 @@ class Link:
         Raises:
             UmiError: it cannot be reached.
         """
-        self._user, self._is_secret, self._receiver = user, is_secret, on_event
+        self._user, self._receiver, self._log = user, on_event, None
+        if user.settings.verbose:
+            from umi_cli.cli.byte_log import ByteLog
+
+            self._log = ByteLog(is_secret=is_secret)
         if self._meter is not None:
             self._glance(self._meter)
         if self._meter is None:
@@ -86,11 +92,18 @@ class Link:
         self._meter.session.dry_run = user.settings.dry_run
         return self._meter
 
+    def take_back(self) -> None:
+        """Show what was logged for the command that has the device."""
+        if self._log is not None:
+            self._log.flush()
+
     def hang_up(self, why: str = "") -> None:
         """Close the connection; whoever needs it again is told why it is opened anew."""
-        meter, self._meter, self._end = self._meter, None, why
-        if meter is not None:
-            meter.close()
+        self._meter, self._end = None, why
+        try:
+            self._open_parts.close()
+        finally:
+            self.take_back()
 
     def close(self) -> None:
         """Close the connection for good, and the token that our key is in."""
@@ -122,16 +135,24 @@ class Link:
     def _open(self) -> "Meter":
         from umi_cli.connecting import connect
 
-        return connect(
-            self._address,
-            datasheet=self._settings.datasheet,
-            umi_id=self._umi_id,
-            timeout_s=self._settings.timeout_s,
-            retries=self._settings.retries,
-            observer=self._observe,
-            credentials=self._credentials,
-            on_event=self._on_event,
-        )
+        settings = self._settings
+        with ExitStack() as stack:
+            trace = stack.enter_context(self._user.traced(self._address))
+            opened = connect(
+                self._address,
+                datasheet=settings.datasheet,
+                umi_id=self._umi_id,
+                timeout_s=settings.timeout_s,
+                retries=settings.retries,
+                observer=self._observe,
+                credentials=self._credentials,
+                on_event=self._on_event,
+                trace=trace,
+                notify=self._notify,
+            )
+            meter = stack.enter_context(opened)
+            self._open_parts = stack.pop_all()
+        return meter
 
     def _glance(self, meter: "Meter") -> None:
         """Take in what came since the last command; hang up if the other end has."""
@@ -141,9 +162,13 @@ class Link:
             self.hang_up("lost")
 
     def _observe(self, direction: str, data: bytes) -> None:
-        """Log a piece of bytes to stderr, if the command wants that."""
-        if self._user.settings.verbose:
-            (_show_length if self._is_secret else _show_bytes)(direction, data)
+        """Log a piece of bytes, if the command wants that."""
+        if self._log is not None:
+            self._log(direction, data)
+
+    def _notify(self, message: str) -> None:
+        """Say what takes long."""
+        self._user.note(message)
 
     def _on_event(self, source: "UmiId", events: int, timestamp_s: int) -> None:
         """Hand on what a Peripheral publishes to us as its Host, or show it."""
@@ -168,6 +193,8 @@ class Links:
     def __init__(self, *, is_kept: bool = False) -> None:
         self._is_kept = is_kept
         self._link: Link | None = None
+        self._user: App | None = None
+        self._recorders: dict[tuple[str, bool], Recorder] = {}
 
     @contextmanager
     def lend(
@@ -194,22 +221,55 @@ class Links:
             end = "lost" if _is_lost(error) else ""
             raise
         finally:
+            link.take_back()
             if not self._is_kept:
-                self.close()
+                self.hang_up()
             elif end:
                 link.hang_up(end)
 
-    def close(self) -> None:
-        """Close what is open."""
+    def recorder(self, user: "App") -> "Recorder":
+        """Return the capture file that a run's settings name; it is begun once.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        from umi_cli.cli.tracing import Recorder
+
+        self._user = user
+        path, is_plain = user.settings.trace or "", user.settings.trace_plain
+        if (path, is_plain) not in self._recorders:
+            recorder = Recorder(Path(path), is_plain=is_plain, warn=self._warn)
+            self._recorders[path, is_plain] = recorder
+        return self._recorders[path, is_plain]
+
+    def hang_up(self) -> None:
+        """Close the connection that is open."""
         link, self._link = self._link, None
         if link is not None:
             link.close()
+
+    def close(self, user: "App") -> None:
+        """Close the connection and the captures.
+
+        Args:
+            user: the run that is told what is to be said of them.
+        """
+        self._user = user
+        try:
+            self.hang_up()
+        finally:
+            for recorder in self._recorders.values():
+                recorder.close()
+
+    def _warn(self, message: str) -> None:
+        if self._user is not None:
+            self._user.warn(message)
 
     def _for(self, user: "App") -> Link:
         """Return the link for a run; one that cannot be had leaves the one before as it is."""
         if self._link is None or not self._link.is_for(user.settings):
             link = Link(user)
-            self.close()
+            self.hang_up()
             self._link = link
         return self._link
 
@@ -232,19 +292,3 @@ def _address(settings: "Settings") -> str:
             hint="name one with -p ADDRESS or UMI_PORT; -p sim is the built-in virtual meter",
         )
     return settings.port
-
-
-def _show_bytes(direction: str, data: bytes) -> None:
-    """Log a piece of bytes to stderr."""
-    from umi_cli.output.hexdump import hexdump
-
-    _show_length(direction, data)
-    streams.say(hexdump(data, indent="  "))
-
-
-def _show_length(direction: str, data: bytes) -> None:
-    """Log how long a piece of bytes is, where the bytes may hold a secret."""
-    from umi_cli.output.render import timestamp
-
-    moment = timestamp(datetime.now(UTC), timespec="milliseconds")
-    streams.say(f"{moment} {direction} {len(data)} bytes")

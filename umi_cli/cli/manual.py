@@ -11,7 +11,7 @@ from umi_cli.cli.base import UmiCommand, UmiGroup
 from umi_cli.cli.params import GLOBAL_OPTIONS, GlobalOption
 from umi_cli.cli.roff import Page, bold, code, italic, prose
 
-# choice: mandoc wants a date, and the clock's would make every build another one. Set it with the
+# mandoc wants a date, and the clock's would make every build another one. Set it with the
 # version, when there is a release.
 DATE = "2026-11-26"
 MANUAL = "UMI toolkit"

@@ -15,6 +15,7 @@ MAX_RETRIES = 100
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
     from click.shell_completion import CompletionItem
 
@@ -93,6 +94,12 @@ def _bytes(text: str) -> bytes:
     return read_bytes(text)
 
 
+def _decodable(text: str) -> "bytes | Path":
+    from umi_cli.cli.sources import find_capture, read_bytes
+
+    return find_capture(text) or read_bytes(text)
+
+
 def _hex(text: str) -> bytes:
     from umi_cli.cli.sources import hex_only
 
@@ -144,6 +151,8 @@ ROLE = Parsed("role", _role)
 ROLE_SET = Parsed("roles", _role_set)
 BYTES = Parsed("bytes", _bytes)
 """Bytes in hex, of a file (hex or binary), or of stdin (`-`)."""
+DECODABLE = Parsed("bytes", _decodable)
+"""As `BYTES`; of a capture its path alone, for it may be of any length."""
 HEX = Parsed("hex", _hex)
 """Bytes in hex, and from nowhere else."""
 TIME = Parsed("time", _moment)
@@ -266,6 +275,14 @@ GLOBAL_OPTIONS: tuple[GlobalOption, ...] = (
     GlobalOption("-y", "--yes", is_flag=True, help="Answer every question with yes"),
     GlobalOption("--dry-run", is_flag=True, help="Prove a change, and send no changing frame"),
     GlobalOption("-v", "--verbose", count=True, help="Log to stderr; -vv logs more"),
+    GlobalOption(
+        "--trace",
+        metavar="FILE.pcapng",
+        help="Write every frame for Wireshark, without secrets; a capture there is replaced",
+    ),
+    GlobalOption(
+        "--trace-plain", is_flag=True, help="Write secrets, and what is encrypted, to it as well"
+    ),
 )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from umi_cli.cli.host_config import PortConfig
+    from umi_cli.device.meter import Meter
     from umi_cli.transports.base import Clock
     from umi_cli.transports.spi import SpiTransport
 
@@ -111,18 +112,15 @@ def scan(app: App, numbers: tuple[int, ...]) -> None:
 
     rows = []
     for port in _chosen(app, numbers):
-        try:
-            opened = connect(port.address.text, datasheet=app.settings.datasheet)
-        except NoAnswerError:  # any other error means that there is no such port to look at
-            rows.append(_record(port, "empty"))
-            continue
-        with opened as meter:
+        address = port.address.text
+        with app.traced(address) as trace:
             try:
-                device = meter.device_id
-                rows.append(_record(port, "present", None if device is None else str(device)))
-            except UmiError as error:
-                app.warn(f"port {port.number}: {error}")
-                rows.append(_record(port, "present, and does not speak"))
+                opened = connect(address, datasheet=app.settings.datasheet, trace=trace)
+            except NoAnswerError:  # any other error means that there is no such port to look at
+                rows.append(_record(port, "empty"))
+                continue
+            with opened as meter:
+                rows.append(_scanned(app, port, meter))
     _emit(app, rows)
 
 
@@ -170,6 +168,16 @@ def _hold(app: App, clock: "Clock", seconds: float | None) -> None:
         app.note("the ports are on; Ctrl-C switches them off")
         while end is None or clock.monotonic() < end:
             clock.sleep(0.2 if end is None else min(0.2, max(0.0, end - clock.monotonic())))
+
+
+def _scanned(app: App, port: "PortConfig", meter: "Meter") -> dict[str, Any]:
+    """Return who is on a port that has a Peripheral."""
+    try:
+        device = meter.device_id
+    except UmiError as error:
+        app.warn(f"port {port.number}: {error}")
+        return _record(port, "present, and does not speak")
+    return _record(port, "present", None if device is None else str(device))
 
 
 def _record(port: "PortConfig", state: str, device: str | None = None) -> dict[str, Any]:

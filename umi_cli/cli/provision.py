@@ -53,7 +53,7 @@ def provision() -> None:
     """Run a factory line, and account for it."""
 
 
-@provision.command(examples=RUN)
+@provision.command(examples=RUN, lacks=("raw",))
 @click.argument("plan_path", metavar="PLAN", type=click.Path(path_type=Path))
 @JOURNAL
 @OPERATOR
@@ -102,7 +102,9 @@ def run(
     _conclude(app, counts)
 
 
-@provision.command(examples="umi provision resume plan.toml --journal line3.journal -p auto")
+@provision.command(
+    examples="umi provision resume plan.toml --journal line3.journal -p auto", lacks=("raw",)
+)
 @click.pass_context
 def resume(ctx: click.Context, /, **options: Any) -> None:
     """Go on with a line that was cut: as run, for each unit goes on where it was."""
@@ -141,14 +143,18 @@ def _work(
         from umi_cli.connecting import connect as open_device
 
         settings = app.settings
-        with open_device(
-            address,
-            datasheet=settings.datasheet,
-            timeout_s=settings.timeout_s,
-            retries=settings.retries,
-            umi_id=line.station.certificate.body.subject,
-            credentials=credentials,
-        ) as meter:
+        with (
+            app.traced(address) as trace,
+            open_device(
+                address,
+                datasheet=settings.datasheet,
+                timeout_s=settings.timeout_s,
+                retries=settings.retries,
+                umi_id=line.station.certificate.body.subject,
+                credentials=credentials,
+                trace=trace,
+            ) as meter,
+        ):
             yield meter
 
     def tell(unit: str, step: str) -> None:
@@ -250,7 +256,8 @@ def _record(state: "UnitState") -> dict[str, Any]:
 
 
 @provision.command(
-    examples="umi provision release key-1f09 --journal line3.journal --reason mended"
+    examples="umi provision release key-1f09 --journal line3.journal --reason mended",
+    lacks=("raw",),
 )
 @click.argument("unit")
 @JOURNAL

@@ -32,9 +32,9 @@ def run_stations(
     counts = {"done": 0, "failed": 0, "conflict": 0, "interrupted": 0}
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
         processes = {}
-        for address in addresses:
+        for number, address in enumerate(addresses, start=1):
             process = subprocess.Popen(  # noqa: S603 - this very program
-                _command(app, plan, url, operator, address, wait_s),
+                [*_command(app, plan, url, operator, address, wait_s), *_tracing(app, number)],
                 stdout=subprocess.PIPE,
                 stdin=subprocess.DEVNULL,
             )
@@ -80,6 +80,19 @@ def _command(
         extra += ["--timeout", f"{settings.timeout_s:g}"]
     extra += ["--retries", str(settings.retries)]
     return [*own, *words, "--wait", f"{wait_s:g}", "--datasheet", settings.datasheet, *extra]
+
+
+def _tracing(app: "App", number: int) -> list[str]:
+    """Return the options by which each station writes a capture of its own."""
+    settings = app.settings
+    if not settings.trace:
+        return []
+    from umi_cli.cli.tracing import numbered
+
+    path = numbered(settings.trace, number)
+    if settings.trace_plain:
+        app.warn(f"--trace-plain: {path} will hold SECRETS, and what encrypted sessions say")
+    return ["--trace", path, *(["--trace-plain"] if settings.trace_plain else [])]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

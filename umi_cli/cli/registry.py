@@ -46,7 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "send": Entry("umi_cli.cli.send:send", "Send a command that was signed elsewhere."),
     "decode": Entry(
         "umi_cli.cli.decode:decode",
-        "Explain frames, packets, certificates and images.",
+        "Explain frames, packets, certificates, images and captures.",
     ),
     "provision": Entry(
         "umi_cli.cli.provision:provision", "Run a factory line, and account for it."

@@ -96,9 +96,17 @@ class Report:
     def announce(self, kind: str, **fields: Any) -> None:
         """Print a line of JSON at once, in every form: what a program waits for.
 
-        It is then the one document of `--json`, unless something goes wrong.
+        It is then the one document of `--json`; what goes wrong later stands on stderr.
         """
         self.is_announced = True
+        self._print(kind, fields)
+
+    def happening(self, kind: str, **fields: Any) -> None:
+        """Print a line of JSON for what happens while a command serves; none under `--json`."""
+        if self.form != "json":
+            self._print(kind, fields)
+
+    def _print(self, kind: str, fields: dict[str, Any]) -> None:
         if self.form == "events":
             self.event(kind, **fields)
         else:
@@ -148,10 +156,10 @@ class Report:
         """End the run: print the document, or say on stderr what went wrong."""
         if self._is_delivered:
             self._write_rest(failure)
-        elif self.form == "json" and not self.is_announced:
-            self._write_line(self.document(failure))
         elif self.form == "events":
             self.event("result", exit=failure.exit if failure else 0, **self.document(failure))
+        elif self.form == "json" and not self.is_announced:
+            self._write_line(self.document(failure))
         elif failure:
             streams.say(streams.paint("umi: ", "red", sys.stderr) + failure.message)
             if failure.hint:

@@ -20,7 +20,7 @@ umi -p tcp:192.0.2.7:4059 send - < limit.umi
 """
 
 
-@command(examples=EXAMPLES)
+@command(examples=EXAMPLES, lacks=("csv", "raw"))
 @click.argument("file", metavar="FILE")
 @pass_app
 def send(app: App, file: str) -> None:

@@ -34,6 +34,7 @@ _NOT_IN_A_PROFILE = {
     "profile": "write default_profile",
     "config": "a configuration file names no other",
     "yes": "a yes is given each time: --yes",
+    "trace-plain": "secrets are asked for each time: --trace-plain",
 }
 
 
@@ -62,6 +63,8 @@ class Settings:
     yes: bool = False
     dry_run: bool = False
     verbose: int = 0
+    trace: str | None = None
+    trace_plain: bool = False
 
     @property
     def is_guest(self) -> bool:
@@ -146,6 +149,8 @@ def settle_layers(layers: Sequence[Layer]) -> Settings:
         yes=bool(values.get("yes")),
         dry_run=bool(values.get("dry-run")),
         verbose=values.get("verbose", 0),
+        trace=values.get("trace"),
+        trace_plain=bool(values.get("trace-plain")),
     )
 
 

@@ -22,7 +22,7 @@ MIN_VALID_S = 60  # as far as the window begins before now: a shorter one would 
 MAX_VALID_S = 7 * DAY_S  # protocol 5: a command signed ahead, offline
 
 
-@command(examples=EXAMPLES)
+@command(examples=EXAMPLES, lacks=("raw",))
 @part_argument("part_text")
 @click.argument("value_text", metavar="VALUE")
 @click.option("--target", type=UMI_ID, required=True, help="UMI ID of the device that is to obey")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from umi_cli.errors import InputError, KeyUnusableError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from umi_cli.security.sources import Ask, SecretSource
 
 _SEPARATORS = re.compile(r"[\s:,]|0x", re.IGNORECASE)
@@ -53,6 +55,22 @@ def read_bytes(source: str) -> bytes:
             hint="write an even number of hex digits, a file's path, or - for stdin",
         )
     return read_file(source.removeprefix("file:"))
+
+
+def find_capture(source: str) -> "Path | None":
+    """Return the file that `file:PATH` or a path names, if it is a capture (pcapng)."""
+    from pathlib import Path
+
+    from umi_cli.explain.pcapng import MAGIC
+
+    path = Path(source.removeprefix("file:"))
+    if source == "-" or parse_hex(source) is not None or not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            return path if file.read(len(MAGIC)) == MAGIC else None
+    except OSError:
+        return None  # whoever reads it says why
 
 
 def read_file(path: str) -> bytes:

@@ -25,7 +25,7 @@ umi -p sim write "scratch[0:2]" hex:0a1b2c
 """
 
 
-@command(examples=EXAMPLES)
+@command(examples=EXAMPLES, lacks=("csv",))
 @part_argument("part_text")
 @click.argument("value_text", metavar="VALUE")
 @click.option("--verify", is_flag=True, help="Read the value back and compare")

@@ -1,4 +1,21 @@
-"""What we prove ourselves with, and whom we believe (protocol 6)."""
+"""What we prove ourselves with, and whom we believe (protocol 6).
+
+Under scheme 1 both sides hold a role's key. Here the virtual meter takes it from a file:
+
+>>> import tempfile
+>>> from pathlib import Path
+>>> import umi_cli
+>>> from umi_cli.security.keys import save_key
+>>> key = AesKey.generate()
+>>> own = Scheme1Credentials(role=Role.SERVICE, key=key)
+>>> with tempfile.TemporaryDirectory() as folder:
+...     save_key(Path(folder, "service.key"), key)
+...     address = f"sim:?role-keys=service:{folder}/service.key"
+...     with umi_cli.connect(address, credentials=own) as meter:
+...         meter.session.begin()
+...         meter.session.standing.role.label
+'service'
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

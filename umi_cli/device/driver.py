@@ -19,15 +19,15 @@ from umi_cli.link.events import (
     Resynchronised,
 )
 from umi_cli.link.fragment import FragmentErrorCode
-from umi_cli.link.frame import LinkErrorCode
+from umi_cli.link.frame import Direction, LinkErrorCode
 from umi_cli.transports.base import Transport
 
 BUSY_PAUSE_S = 0.2  # between tries while the device is busy with another transaction
-BUSY_TRIES = 25  # 5 s in all
+BUSY_PATIENCE_S = 5.0  # in all, unless the user says how long to wait
 _UNREACHED = (LinkErrorCode.BAD_ADDRESS, LinkErrorCode.CANNOT_FORWARD)
 _TEMPORARY = (LinkErrorCode.BUSY, LinkErrorCode.CANNOT_FORWARD)
 
-Observer = Callable[[str, bytes], None]
+Observer = Callable[[Direction, bytes], None]
 """Told every piece of bytes: `"out"` or `"in"`, and the bytes."""
 
 
@@ -57,6 +57,7 @@ class LinkDriver:
         port: the link address to command; whoever answers RESYNC if None.
         observer: told every piece of bytes that passes.
         host: what answers the device's own commands; we are its Host then.
+        patience_s: how long to go on asking a device that is busy, or that a Host does not reach.
     """
 
     def __init__(
@@ -67,7 +68,10 @@ class LinkDriver:
         port: int | None = None,
         observer: Observer | None = None,
         host: HostEnd | None = None,
+        patience_s: float | None = None,
     ) -> None:
+        patience_s = BUSY_PATIENCE_S if patience_s is None else patience_s
+        self._busy_tries = max(1, round(patience_s / BUSY_PAUSE_S))
         self.link = LinkConnection(settings, LinkAddresses(peer=port or 0) if host else None)
         self._host = host
         self._transport = transport
@@ -95,7 +99,7 @@ class LinkDriver:
         """
         if self._has_fallen_silent:
             self._recover()
-        for _ in range(BUSY_TRIES):
+        for _ in range(self._busy_tries):
             event = self._link_exchange(packet)
             if isinstance(event, ResponseReceived):
                 self._replies += 1

@@ -43,6 +43,12 @@ class Info:
 def read_info(meter: Meter) -> Info:
     """Ask a device for everything that is on one screen.
 
+    >>> import umi_cli
+    >>> with umi_cli.connect("sim:?time=2026-03-30T08:00:00Z") as meter:
+    ...     info = read_info(meter)
+    >>> str(info.device_id), info.objects["software"]["details"], info.clock_difference_s
+    ('00237EFE00000001', 'umi-cli virtual meter', 0)
+
     Raises:
         UmiError: it does not answer. What it refuses is no error.
     """

@@ -38,7 +38,14 @@ _NO_ID = (ResultCode.UNKNOWN_OBJECT, ResultCode.ACCESS_DENIED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectValue:
-    """What was read of an object."""
+    """What was read of an object.
+
+    >>> import umi_cli
+    >>> with umi_cli.connect("sim") as meter:
+    ...     found = meter.read("manufacturer-id/3")
+    >>> str(found.part), found.name, found.raw, found.value
+    ('umi.1.1.0.0/3', 'manufacturer-id/serial', b'31733978', '31733978')
+    """
 
     part: ObjectPart
     name: str | None
@@ -51,7 +58,14 @@ class ObjectValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Who may read and write an object."""
+    """Who may read and write an object.
+
+    >>> import umi_cli
+    >>> with umi_cli.connect("sim:?as=service") as meter:
+    ...     access = meter.access("valve")
+    >>> str(access.read), access.write.labels
+    ('all', ['service', 'utility-supplier'])
+    """
 
     code: UmiCode
     read: RoleSet
@@ -133,13 +147,28 @@ class Meter:
         return None if known == UNKNOWN_DEVICE else known
 
     def ping(self) -> None:
-        """Make sure that the device answers; raises as `Session.request` does."""
+        """Make sure that the device answers; raises as `Session.request` does.
+
+        >>> import umi_cli
+        >>> with umi_cli.connect("sim:?fault=drop:1") as meter:
+        ...     meter.ping()
+        Traceback (most recent call last):
+        ...
+        umi_cli.errors.NoAnswerError: sim:?fault=drop:1 does not answer: no answer after 3 attempts
+        """
         self.session.request(NoOperation())
 
     def read(
         self, part: str | ObjectPart, *, on_elements: Callable[[int], None] | None = None
     ) -> ObjectValue:
         """Read an object, or a part of it.
+
+        >>> import umi_cli
+        >>> with umi_cli.connect("sim:?time=2026-03-30T08:00:00Z") as meter:
+        ...     for record in meter.read("profile-table[0:1]").value:
+        ...         print(record["timestamp"], record["reading"])
+        2026-03-23 08:30:00+00:00 0.37
+        2026-03-23 09:00:00+00:00 0.48
 
         Args:
             part: such as `umi.1.1.0.0`, `manufacturer-id/serial` or `profile-table[0:47]`.
@@ -167,6 +196,11 @@ class Meter:
 
     def write(self, part: str | ObjectPart, value: object, *, verify: bool = False) -> ObjectValue:
         """Write an object, or a part of it; return what was written.
+
+        >>> import umi_cli
+        >>> with umi_cli.connect("sim") as meter:
+        ...     meter.write("counter", 42, verify=True).raw
+        b'*\\x00\\x00\\x00'
 
         A write whose answer was lost is never repeated blindly: it is read back, and written again
         only if it is found not to have run (protocol 2.3).
@@ -209,6 +243,13 @@ class Meter:
         write: RoleSet | None = None,
     ) -> None:
         """Set who may read and write an object; None leaves a role set as it is.
+
+        >>> import umi_cli
+        >>> from umi_cli.types import Role, RoleSet
+        >>> with umi_cli.connect("sim:?as=manufacturer") as meter:
+        ...     meter.set_access("valve", write=RoleSet.of(Role.SERVICE))
+        ...     str(meter.access("valve").write)
+        'service'
 
         When an answer was lost the role sets are read back; raises as `write` does.
         """

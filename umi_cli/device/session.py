@@ -5,6 +5,7 @@ Sources: protocol 2.3 (what may be repeated), 3.1 (how a response is bound to it
 """
 
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
@@ -30,12 +31,14 @@ from umi_cli.errors import (
 )
 from umi_cli.link.connection import LinkConnection
 from umi_cli.link.events import LinkSettings
-from umi_cli.link.frame import HOST_ADDRESS
+from umi_cli.link.frame import HOST_ADDRESS, Direction
 from umi_cli.security.signatures import SCHEME_MAC
 from umi_cli.transports.base import Transport
 from umi_cli.types import DEFAULT_READER_ID, EPOCH_UNIX_S, UNKNOWN_DEVICE, UmiCode, UmiId
 
 R = TypeVar("R", bound=Payload)
+Witness = Callable[[Direction, Envelope, Message], None]
+"""Told every message: `"out"` before it is sealed, `"in"` after it was opened."""
 
 RECOVERIES = 3  # how often a command that may be repeated is given again after a RESYNC
 MAX_WAITS = 1000  # a device that answers WAIT for ever is not waited for
@@ -58,6 +61,7 @@ class Session:
         port: the link address to command; whoever answers RESYNC if None.
         dry_run: refuse to send what changes the device.
         observer: told every piece of bytes that passes.
+        witness: told every message in the clear.
         host: what answers the device's own commands, where we are its Host.
         driver: the link, if another session of ours is on it already.
     """
@@ -73,6 +77,7 @@ class Session:
         port: int | None = None,
         dry_run: bool = False,
         observer: Observer | None = None,
+        witness: Witness | None = None,
         host: HostEnd | None = None,
         driver: LinkDriver | None = None,
     ) -> None:
@@ -80,6 +85,7 @@ class Session:
         self.device_id = UNKNOWN_DEVICE
         self.dry_run = dry_run
         self._clock = transport.clock
+        self._witness = witness or (lambda direction, envelope, message: None)
         self._unprotected = Unprotected()
         self._protection = protection or self._unprotected
         # Protocol 3.1 counts up from 0; but under scheme 1 the number is all that ties a response
@@ -97,7 +103,12 @@ class Session:
             accepts_commands=host is not None,
         )
         self._driver = driver or LinkDriver(
-            transport, settings, port=port, observer=observer, host=host
+            transport,
+            settings,
+            port=port,
+            observer=observer,
+            host=host,
+            patience_s=timeout_s,
         )
 
     @property
@@ -168,7 +179,13 @@ class Session:
             protection: a new one, for the session with the Host.
             transport: the port that this session is on.
         """
-        known = Session(transport, own_id=self.own_id, protection=protection, driver=self._driver)
+        known = Session(
+            transport,
+            own_id=self.own_id,
+            protection=protection,
+            witness=self._witness,
+            driver=self._driver,
+        )
 
         def introduce() -> None:
             with self._driver.addressed_to(HOST_ADDRESS):
@@ -362,7 +379,9 @@ class Session:
             raise PacketTooLargeError(
                 f"{command.title} makes a packet of {len(packet)} bytes, {MAX_PACKET_BYTES} fit"
             )
+        self._witness("out", envelope, message)
         answer, response = protection.open(self._driver.transact(packet, command), message)
+        self._witness("in", answer, response)
         check_answer(answer, response, envelope, message)
         self._learn_time(response, is_proved=bool(answer.encryption_scheme or message.argument))
         return response

@@ -7,8 +7,9 @@ from umi_cli.explain.certificates import explain_certificates, is_certificate
 from umi_cli.explain.frames import FrameExplainer, is_frame
 from umi_cli.explain.images import explain_package
 from umi_cli.explain.layers import Layer
-from umi_cli.explain.packets import Opener, explain_message, explain_packet, is_packet
+from umi_cli.explain.packets import explain_message, explain_packet, is_packet
 from umi_cli.explain.signatures import explain_signature, is_signature
+from umi_cli.explain.summary import Opener
 from umi_cli.images.header import is_package
 from umi_cli.objects.catalogue import Catalogue
 

@@ -2,7 +2,8 @@
 
 from umi_cli.errors import MalformedError
 from umi_cli.explain.layers import Layer
-from umi_cli.explain.packets import Opener, explain_packet
+from umi_cli.explain.packets import explain_packet
+from umi_cli.explain.summary import Opener
 from umi_cli.link.fragment import (
     Assembler,
     Fragment,
@@ -59,6 +60,8 @@ class FrameExplainer:
         self._opener = opener
         self._assembler = Assembler()
         self._chunks: list[Layer] = []
+        self.packet: bytes | None = None
+        """The packet that the last frame was, or has completed."""
 
     def explain(self, data: bytes) -> list[Layer]:
         """Explain all the frames that stand one after the other in `data`."""
@@ -77,6 +80,7 @@ class FrameExplainer:
 
     def _explain_one(self, data: bytes, offset: int) -> list[Layer]:
         layer = Layer(name="link frame")
+        self.packet = None
         if len(data) < OVERHEAD_BYTES:
             layer.failures.append(f"a frame has at least 6 bytes, these are {len(data)}")
             return [layer]
@@ -91,6 +95,7 @@ class FrameExplainer:
 
     def _explain_payload(self, layer: Layer, frame: Frame, offset: int) -> list[Layer]:
         if frame.frame_type in (FrameType.SIMPLE, FrameType.SIMPLE_RESPONSE):
+            self.packet = frame.payload
             return explain_packet(frame.payload, offset, self._catalogue, self._opener)
         if frame.frame_type in (FrameType.FRAGMENT, FrameType.FRAGMENT_RESPONSE):
             return self._explain_fragment(frame, offset)
@@ -136,6 +141,7 @@ class FrameExplainer:
             return []
         if packet is None:
             return []
+        self.packet = packet
         within = f"the packet of {len(packet)} bytes put together"
         layers = explain_packet(packet, 0, self._catalogue, self._opener, within)
         if any(each.is_secret for each in layers):

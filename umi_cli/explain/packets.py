@@ -1,11 +1,9 @@
 """What the bytes of an application packet mean (protocol 3.1, 3.2)."""
 
-from collections.abc import Callable
 from typing import Any
 
 from umi_cli.application.codec import forms_of
-from umi_cli.application.codes import PacketType, ResultCode, result_name
-from umi_cli.application.commands import GetObjectAccess, GetObjectAccessReply
+from umi_cli.application.codes import PacketType, result_name
 from umi_cli.application.packet import (
     ENVELOPE_BYTES,
     MESSAGE_HEADER_BYTES,
@@ -13,20 +11,16 @@ from umi_cli.application.packet import (
     Envelope,
     Message,
 )
-from umi_cli.application.payload import COMMANDS, REPLIES, Payload
+from umi_cli.application.payload import Payload
 from umi_cli.errors import MalformedError, UmiError
 from umi_cli.explain.layers import Layer
+from umi_cli.explain.summary import GCM_TAG_BYTES, MIN_MESSAGE_BYTES, Opener, kind_of
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.objects.values import to_json, to_text
 from umi_cli.types import ObjectPart, UmiCode, format_datetime
 from umi_cli.wire import Reader
 
-MIN_PACKET_BYTES = ENVELOPE_BYTES + MESSAGE_HEADER_BYTES + 2
-GCM_TAG_BYTES = 16
-ACCESS_REPLY_BYTES = 8  # code and two role sets
-
-Opener = Callable[[Envelope, bytes], bytes]
-"""Opens what follows an envelope under scheme 2; `MalformedError` if it cannot be."""
+MIN_PACKET_BYTES = ENVELOPE_BYTES + MIN_MESSAGE_BYTES
 
 
 def is_packet(data: bytes) -> bool:
@@ -40,6 +34,8 @@ def explain_packet(
     catalogue: Catalogue,
     opener: Opener | None = None,
     within: str = "",
+    *,
+    is_opened: bool = False,
 ) -> list[Layer]:
     """Explain a packet.
 
@@ -49,6 +45,7 @@ def explain_packet(
         catalogue: names and types of objects.
         opener: opens it if it is encrypted.
         within: what offsets are counted in, where it is not the bytes that were given.
+        is_opened: what follows the envelope was decrypted already.
     """
     layer = Layer(name="packet", within=within)
     try:
@@ -58,7 +55,7 @@ def explain_packet(
         return [layer]
     _explain_envelope(layer, envelope, data, offset)
     body = data[ENVELOPE_BYTES:]
-    if envelope.encryption_scheme != 2:
+    if envelope.encryption_scheme != 2 or is_opened:
         return [layer, *explain_message(body, offset + ENVELOPE_BYTES, catalogue, within)]
     return [layer, *_explain_sealed(layer, envelope, body, offset, catalogue, opener)]
 
@@ -89,7 +86,7 @@ def _explain_sealed(
     opener: Opener | None,
 ) -> list[Layer]:
     start = offset + ENVELOPE_BYTES
-    if len(body) < MESSAGE_HEADER_BYTES + 2 + GCM_TAG_BYTES:
+    if len(body) < MIN_MESSAGE_BYTES + GCM_TAG_BYTES:
         layer.failures.append(f"{len(body)} bytes are too few for an encrypted message")
         return []
     text, tag = body[:-GCM_TAG_BYTES], body[-GCM_TAG_BYTES:]
@@ -155,11 +152,8 @@ def _type_name(number: int) -> str:
 def _explain_payload(
     message: Message, offset: int, catalogue: Catalogue, within: str
 ) -> list[Layer]:
-    kind = COMMANDS.get(message.packet_type) or REPLIES.get(message.packet_type)
-    if kind is GetObjectAccess and len(message.payload) == ACCESS_REPLY_BYTES:
-        kind = GetObjectAccessReply  # as the field client numbers it, protocol 3.2
-    is_refusal = message.packet_type & 1 and message.argument != ResultCode.OK
-    if not message.payload or kind is None or is_refusal:
+    kind = kind_of(message)
+    if not message.payload or kind is None:
         return []
     layer = Layer(name=kind.TYPE.name, within=within)
     values: dict[str, Any] = {}

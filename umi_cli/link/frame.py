@@ -11,7 +11,7 @@ u16      CRC of all the above
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
-from typing import Self
+from typing import Literal, Self
 
 from umi_cli import wire
 from umi_cli.errors import MalformedError
@@ -24,6 +24,9 @@ MAX_FRAME_BYTES = 255
 MAX_FRAME_PAYLOAD = MAX_FRAME_BYTES - HEADER_BYTES - CRC_BYTES  # 249
 MAX_SEQUENCE = 15  # a nibble
 HOST_ADDRESS = 0  # its ports are 1..15
+
+Direction = Literal["in", "out"]
+"""Which way bytes go, as we see it."""
 
 _HEADER = Struct("4B")
 

@@ -5,6 +5,8 @@ frame has), the receiver slides one byte at a time until a header with version 1
 a right CRC stands. An idle gap ends whatever stands half received: the next byte starts a frame.
 """
 
+from collections.abc import Callable
+
 from umi_cli.link.crc import crc
 from umi_cli.link.frame import (
     CRC_BYTES,
@@ -17,18 +19,25 @@ from umi_cli.link.frame import (
 
 DEFAULT_IDLE_GAP_S = 0.1  # choice: protocol 2.3 leaves it to the transport
 
+OnPiece = Callable[[bytes, Frame | None], None]
+"""Told a frame, as it came, or a byte that is part of none."""
+
 
 class FrameReceiver:
     """Turns bytes and their time of arrival into whole frames. Noise is counted and dropped.
 
     Args:
         idle_gap_s: a pause of that many seconds ends a frame.
+        on_piece: told all that came, noise byte by byte, in its order.
     """
 
-    __slots__ = ("_buffer", "_idle_gap_s", "_in_step", "_last_byte_s", "noise_bytes")
+    __slots__ = ("_buffer", "_idle_gap_s", "_in_step", "_last_byte_s", "_on_piece", "noise_bytes")
 
-    def __init__(self, idle_gap_s: float = DEFAULT_IDLE_GAP_S) -> None:
+    def __init__(
+        self, idle_gap_s: float = DEFAULT_IDLE_GAP_S, on_piece: OnPiece | None = None
+    ) -> None:
         self._idle_gap_s = idle_gap_s
+        self._on_piece = on_piece
         self._buffer = bytearray()
         self._in_step = True
         self._last_byte_s = 0.0
@@ -73,6 +82,8 @@ class FrameReceiver:
                 del self._buffer[:length]
                 self._in_step = True
                 frames.append(Frame.decode(candidate))
+                if self._on_piece:
+                    self._on_piece(candidate, frames[-1])
             else:
                 self._slide()
         return frames
@@ -88,6 +99,8 @@ class FrameReceiver:
         return None
 
     def _slide(self) -> None:
+        if self._on_piece:
+            self._on_piece(bytes(self._buffer[:1]), None)
         del self._buffer[0]
         self._in_step = False
         self.noise_bytes += 1

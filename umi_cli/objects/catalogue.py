@@ -32,6 +32,11 @@ T = TypeVar("T")
 class Catalogue:
     """The objects and events of a datasheet, found by code, name or OBIS code.
 
+    >>> catalogue = Catalogue.load("ei4")
+    >>> part = catalogue.resolve("manufacturer-id/serial")
+    >>> str(part), catalogue.name_of(part), catalogue.decode(part, b"31733978")
+    ('umi.1.1.0.0/3', 'manufacturer-id/serial', '31733978')
+
     Args:
         datasheet: what is known of the device.
         supplement: more objects, under names that the datasheet does not use itself.

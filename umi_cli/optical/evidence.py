@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from umi_cli.errors import MalformedError, NoAnswerError, SignOnError, UmiError
-from umi_cli.optical.characters import count_bad_parity, without_parity
-from umi_cli.optical.messages import NAK, Identification
+from umi_cli.optical.characters import count_bad_parity, with_parity, without_parity
+from umi_cli.optical.messages import NAK, Identification, request
 
 MIN_CHARACTERS = 4  # fewer prove nothing about a line
 EVERYWHERE = 0.9  # the share of bad parity that noise does not reach: it spoils half
@@ -37,6 +37,10 @@ class Evidence:
     """The last option select, `V/Y = 0/6`."""
     delays_ms: list[int] = field(default_factory=list)
     """The switch delays that were tried; none if no option select was sent."""
+    asked: str = ""
+    """The device address that the request named; any device if empty."""
+    unanswered: int = 0
+    """How many requests were not answered any more after an identification."""
 
 
 def diagnose(evidence: Evidence, *, has_echo: bool) -> UmiError:
@@ -47,18 +51,26 @@ def diagnose(evidence: Evidence, *, has_echo: bool) -> UmiError:
         has_echo: the head sent back what it was given.
     """
     if evidence.identification is None:
-        return _unidentified(evidence.heard, has_echo=has_echo)
+        return _unidentified(evidence.heard, evidence.asked, has_echo=has_echo)
     return _unswitched(evidence, evidence.identification)
 
 
-def _unidentified(heard: bytes, *, has_echo: bool) -> UmiError:
+def _unidentified(heard: bytes, asked: str, *, has_echo: bool) -> UmiError:
+    whom = f" to {asked!r}" if asked else ""
+    head = f"is {asked!r} its address? device= may be left out; {_HEAD}" if asked else _HEAD
     if not heard and has_echo:
         return NoAnswerError(
-            "the head works, for it echoes, and the meter is silent: nothing but our own echo came",
-            hint=f"{_HEAD}; give echo=on if the head always echoes",
+            f"the head works, for it echoes, and the meter is silent{whom}: nothing but our own"
+            " echo came",
+            hint=f"{head}; give echo=on if the head always echoes",
         )
     if not heard:
-        return NoAnswerError("nothing came back at all, not even an echo", hint=_HEAD)
+        return NoAnswerError(f"nothing came back{whom} at all, not even an echo", hint=head)
+    if with_parity(request(asked)) in heard:  # which no meter sends
+        return SignOnError(
+            "our own request came back: the head echoes",
+            hint="leave echo=off out of the address",
+        )
     if not any(heard) and len(heard) >= MIN_CHARACTERS:  # the line never rests high
         return SignOnError(
             "only a constant level came: the head is upside down, or its adapter inverts the line",
@@ -102,9 +114,22 @@ def _unswitched(evidence: Evidence, meter: Identification) -> UmiError:
             f"{meter} refused the option select {evidence.select} with NAK",
             hint="give the meter's own characters, such as opto:DEVICE?v=0&y=7",
         )
+    if not answered and evidence.unanswered:
+        return SignOnError(
+            f"{meter} identified itself, and was silent from the option select {evidence.select} on"
+            f", to {evidence.unanswered} more requests as well",
+            hint=f"was the head lifted? {_HEAD}; or {_SESSION_OPEN}",
+        )
     if answered.count(_HDLC_FLAG) >= 2 or (meter.offers_hdlc and not answered):
         return _hdlc(f"{meter} offers HDLC and did not take {evidence.select}")
     delays = ", ".join(map(str, evidence.delays_ms))
+    if answered and not any(answered):
+        return SignOnError(
+            f"{meter} identified itself, and what came after the option select {evidence.select}"
+            f" was much slower than the rate that it had offered: it did not switch",
+            hint="it may refuse the characters, which baud=300 would show: it stays at 300 baud;"
+            " or give the meter's own, such as opto:DEVICE?v=0&y=7",
+        )
     if not answered:
         return SignOnError(
             f"{meter} identified itself, and was silent after the option select {evidence.select}"

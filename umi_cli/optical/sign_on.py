@@ -129,13 +129,16 @@ class SignOn:
     def _run(self) -> _Steps:
         delays_ms = list(dict.fromkeys((self.profile.switch_delay_ms, *SWITCH_DELAYS_MS)))
         silent_attempts_left = SILENT_ATTEMPTS
+        self.evidence.asked = self.profile.device_address
         self._set(SIGN_ON_SETTINGS)
         while True:
             meter = yield from self._identify()
             if meter is None:
                 silent_attempts_left -= 1
+                self.evidence.unanswered += self.evidence.identification is not None
             else:
                 self.evidence.identification = meter
+                self.evidence.unanswered = 0
                 yield from self._switch(meter, delays_ms.pop(0))
                 if self.has_succeeded:
                     return

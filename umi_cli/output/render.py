@@ -115,6 +115,13 @@ def json_line(document: Any) -> str:
     return json.dumps(to_plain(document), allow_nan=False, separators=(",", ":")) + "\n"
 
 
+def lacking(form: Format) -> InputError:
+    """Return what a user is told who asks for a form that a result does not have."""
+    if form == "raw":
+        return InputError("this result has no wire bytes to print", hint="leave -o raw out")
+    return InputError("this result is not one table", hint=f"use --json instead of -o {form}")
+
+
 def view_lines(view: View, form: Format) -> Iterator[str]:
     """Return the lines of a view as `table`, `csv` or `raw`.
 
@@ -130,14 +137,14 @@ def view_lines(view: View, form: Format) -> Iterator[str]:
 
 def _raw_lines(view: View) -> Iterator[str]:
     if view.raw is None:
-        raise InputError("this result has no wire bytes to print", hint="leave -o raw out")
+        raise lacking("raw")
     return (f"{bytes(part).hex()}\n" for part in view.raw)
 
 
 def _only_table(view: View) -> Table:
     tables = [view.csv] if view.csv else [b for b in view.blocks if isinstance(b, Table)]
     if len(tables) != 1 or tables[0] is None:
-        raise InputError("this result is not one table", hint="use --json instead of -o csv")
+        raise lacking("csv")
     return tables[0]
 
 

@@ -1,9 +1,17 @@
 """What every port offers: bytes out, bytes in until a deadline, and the time."""
 
 import time
+from collections.abc import Callable
 from typing import Protocol, Self
 
 from umi_cli.optical.characters import LineSettings
+
+Notify = Callable[[str], None]
+"""Told, in a sentence, what takes long before it is waited for."""
+
+
+def tell_nobody(sentence: str) -> None:
+    """Let nobody know."""
 
 
 class Clock(Protocol):
@@ -31,7 +39,20 @@ class SystemClock:
 
 
 class Transport(Protocol):
-    """An open port. Closing it twice is harmless."""
+    """An open port. Closing it twice is harmless.
+
+    What has these methods carries UMI, so a transport of one's own needs no more than this:
+
+    >>> from umi_cli.connecting import open_transport
+    >>> from umi_cli.device.meter import Meter
+    >>> from umi_cli.device.session import Session
+    >>> from umi_cli.objects.catalogue import Catalogue
+    >>> from umi_cli.transports.address import Address
+    >>> transport = open_transport(Address.parse("sim"))  # or an object of your own
+    >>> with Meter(transport, Session(transport), Catalogue.load("ei4")) as meter:
+    ...     meter.read("manufacturer-id/serial").value
+    '31733978'
+    """
 
     address: str
     """As the user named it."""

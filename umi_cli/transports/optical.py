@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from umi_cli.errors import LostError, SignOnError, UmiError
+from umi_cli.link.frame import Direction
 from umi_cli.optical.characters import SIGN_ON_BAUD, with_parity
 from umi_cli.optical.echo import EchoCanceller, EchoMode
 from umi_cli.optical.evidence import diagnose
@@ -19,11 +20,12 @@ from umi_cli.optical.sign_on import (
     SignOn,
     SignOnProfile,
 )
-from umi_cli.transports.base import Clock, LinePort
+from umi_cli.transports.base import Clock, LinePort, Notify, tell_nobody
 from umi_cli.transports.serial import SerialPort, open_port
 
-Observer = Callable[[str, bytes], None]
+Observer = Callable[[Direction, bytes], None]
 IDLE_GAP_S = 0.5  # choice: characters may pause for 1.5 s, adapters and hosts do for less
+RECOVERY_S = 30  # the break, and a sign-on whose every message is repeated
 # choice: how much of an array is asked for at once, which is what a lifted probe costs: 5 s at 9600
 # baud. Less than a frame or four would spend the line on questions.
 CHUNK_S = 5.0
@@ -48,6 +50,7 @@ class OpticalTransport:
         settings: how to sign on.
         address: what the user called it.
         observer: told every piece of bytes of the sign-on, `"out"` or `"in"`.
+        notify: told when a meter that has fallen silent is signed on to again.
 
     Raises:
         UmiError: as `sign_on` does; the port is closed then.
@@ -63,14 +66,17 @@ class OpticalTransport:
         settings: OpticalSettings,
         address: str,
         observer: Observer | None = None,
+        notify: Notify = tell_nobody,
     ) -> None:
         self.address = address
+        self._notify = notify
         self._port = port
         self._settings = settings
         self._observer = observer or (lambda direction, data: None)
         self._echo = EchoCanceller(settings.echo)
         self._is_open = True
         self._is_signed_on = False
+        self._has_session = False
         self.byte_time_s = 0.0
         self.identification: Identification | None = None
         """What the meter said of itself."""
@@ -107,6 +113,21 @@ class OpticalTransport:
         self._is_signed_on = False
         echoes_before = self._echo.echoes
         machine = SignOn(profile=self._settings.profile)
+        try:
+            self._drive(machine)
+        finally:
+            self.byte_time_s = machine.settings.character_s
+            # Ctrl-C behind an option select leaves a session open, which would not hear the next
+            # sign-on; a sign-on that came to nothing has ended whatever it began.
+            has_begun = bool(machine.evidence.delays_ms)
+            self._has_session = machine.has_succeeded or (has_begun and not machine.is_over)
+        self.identification = machine.identification
+        if self.identification is None:
+            raise self._diagnosis(machine, has_echo=self._echo.echoes > echoes_before)
+        self._is_signed_on = True
+
+    def _drive(self, machine: SignOn) -> None:
+        """Do what a sign-on says until it is over."""
         machine.step(b"", self.clock.monotonic())
         while not machine.is_over:
             for action in machine.actions():
@@ -121,11 +142,6 @@ class OpticalTransport:
                 self._observer("in", data)
             machine.step(data, self.clock.monotonic())
             self._check_identity(machine.evidence.identification)
-        self.byte_time_s = machine.settings.character_s
-        self.identification = machine.identification
-        if self.identification is None:
-            raise self._diagnosis(machine, has_echo=self._echo.echoes > echoes_before)
-        self._is_signed_on = True
 
     def _check_identity(self, meter: Identification | None) -> None:
         """Send no option select of one manufacturer to another's meter."""
@@ -157,6 +173,9 @@ class OpticalTransport:
 
     def recover(self) -> None:
         """Sign on again; raises as `sign_on` does."""
+        self._notify(
+            f"{self.address} has fallen silent: signing on again, which may take {RECOVERY_S} s"
+        )
         self._sign_off()
         self.sign_on()
 
@@ -171,11 +190,12 @@ class OpticalTransport:
 
     def _sign_off(self) -> None:
         """End the meter's session with a break, and see it out: a port that closes drops bytes."""
-        if not self._is_signed_on:
+        if not self._has_session:
             return
-        self._is_signed_on = False
+        self._has_session = False
         with suppress(LostError):
             self._pass_over(BREAK_PAUSE_S)
+            self._observer("out", with_parity(BREAK))
             self.send(with_parity(BREAK))
             self._pass_over(len(BREAK) * self.byte_time_s + SETTLE_S)
 
@@ -193,9 +213,17 @@ class OpticalTransport:
 
 
 def open_optical(
-    device: str, settings: OpticalSettings, address: str, observer: Observer | None = None
+    device: str,
+    settings: OpticalSettings,
+    address: str,
+    observer: Observer | None = None,
+    notify: Notify = tell_nobody,
 ) -> OpticalTransport:
     """Open a probe by path or pyserial URL, for us alone, and sign on.
+
+    Args:
+        device: the path or URL.
+        settings, address, observer, notify: as of `OpticalTransport`.
 
     Raises:
         NoSuchPortError, PortBusyError, PortPermissionError: the port does not open.
@@ -203,4 +231,4 @@ def open_optical(
     """
     port = SerialPort(open_port(device, SIGN_ON_BAUD, address), address)
     port.lower_latency()
-    return OpticalTransport(port, settings, address, observer)
+    return OpticalTransport(port, settings, address, observer, notify)

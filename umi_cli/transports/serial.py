@@ -183,7 +183,10 @@ def _open_error(device: str, baud: int, address: str, error: Exception) -> UmiEr
         return PortBusyError(f"{address}: another program holds {device}")
     if number == errno.ENOTTY:
         return NoSuchPortError(f"{address}: {device} is no serial port")
+    hint = "check the URL: its host, its port, its options" if "://" in device else ""
     if not isinstance(error, OSError):
-        return NoSuchPortError(f"{address}: {device} does not open at {baud} baud ({text})")
+        return NoSuchPortError(
+            f"{address}: {device} does not open at {baud} baud ({text})", hint=hint
+        )
     reason = os.strerror(number) if number else text
-    return NoSuchPortError(f"{address}: {device} cannot be opened ({reason})")
+    return NoSuchPortError(f"{address}: {device} cannot be opened ({reason})", hint=hint)

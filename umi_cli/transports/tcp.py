@@ -13,7 +13,7 @@ from umi_cli.errors import (
     PortPermissionError,
 )
 from umi_cli.link.stream import DEFAULT_IDLE_GAP_S
-from umi_cli.transports.base import Clock, Steady, SystemClock
+from umi_cli.transports.base import Clock, Notify, Steady, SystemClock, tell_nobody
 
 CONNECT_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 60.0  # how long we wait for a meter to call
@@ -96,8 +96,20 @@ def call(host: str, port: int, address: str) -> TcpTransport:
         ) from error
 
 
-def wait_for_call(host: str, port: int, address: str, wait_s: float | None = None) -> TcpTransport:
+def wait_for_call(
+    host: str,
+    port: int,
+    address: str,
+    wait_s: float | None = None,
+    notify: Notify = tell_nobody,
+) -> TcpTransport:
     """Wait until a device calls.
+
+    Args:
+        host, port: where to listen; port 0 is any free one.
+        address: what the user called it.
+        wait_s: how long, in seconds. `--timeout` is for link exchanges, which begin after it.
+        notify: told where we listen, and for how long.
 
     Raises:
         NoSuchPortError: this host has no such address.
@@ -115,12 +127,16 @@ def wait_for_call(host: str, port: int, address: str, wait_s: float | None = Non
         kind = PortBusyError if error.errno == errno.EADDRINUSE else NoSuchPortError
         raise kind(f"{address}: cannot listen there ({error.strerror})") from error
     with server:
-        server.settimeout(CALL_TIMEOUT_S if wait_s is None else wait_s)
+        wait_s = CALL_TIMEOUT_S if wait_s is None else wait_s
+        server.settimeout(wait_s)
+        own_host, own_port = server.getsockname()[:2]
+        place = f"[{own_host}]:{own_port}" if ":" in own_host else f"{own_host}:{own_port}"
+        notify(f"listening on {place} for up to {wait_s:g} s: have the device call")
         try:
             connection, _ = server.accept()
         except TimeoutError as error:
             raise NoAnswerError(
-                f"{address}: nobody called within {server.gettimeout():g} s",
+                f"{address}: nobody called within {wait_s:g} s",
                 hint="have the device call, or wait longer with tcp-listen:PORT?wait=SECONDS",
             ) from error
     return TcpTransport(connection, address)

@@ -176,7 +176,8 @@ class Metering:
         if new_s == 0:
             raise Refusal(ResultCode.INVALID_VALUE)
         change_s = new_s - self.now_s
-        self._memory.clock_offset_s += change_s
+        # choice: the second begins when the command comes
+        self._memory.clock_offset_s = new_s + EPOCH_UNIX_S - self._utc
         self._memory.synced_s = self.now_s
         self._memory.profile.set_clock(self.now_s)
         self._memory.events.add(
