@@ -234,8 +234,8 @@ def test_lines_that_fail_do_not_stop_a_script() -> None:
     outcome = run_umi("-p", "sim", "shell", input="read nosuch\nread umi-id\nnosuch\n")
     assert outcome.exit == 53
     assert outcome.stdout == "00237EFE00000001\n"
-    assert "line 1: the datasheet has no object 'nosuch'\n" in outcome.stderr
-    assert "line 3: there is no command 'nosuch'\n" in outcome.stderr
+    assert "line 1: the datasheet has no object 'nosuch' (" in outcome.stderr
+    assert "line 3: there is no command 'nosuch' (" in outcome.stderr
     assert outcome.stderr.endswith("umi: 2 of 3 lines failed: 1, 3\n")
 
 
