@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "umi_cli"
 
-FLOOR = {"errors", "wire", "types", "crypto", "files"}
+FLOOR = {"errors", "names", "wire", "types", "crypto", "files"}
 PURE = {
     "link",
     "optical",
@@ -22,7 +22,8 @@ PURE = {
 MAY_IMPORT = {
     "errors": set[str](),
     "wire": {"errors"},
-    "types": {"wire", "errors"},
+    "names": set[str](),
+    "types": {"wire", "errors", "names"},
     "crypto": {"errors"},
     "files": {"errors"},
     "link": FLOOR,
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "images": FLOOR | {"application", "certificates", "security"},
     "explain": FLOOR | PURE,
     "optical": {"errors", "link"},
-    "transports": {"errors", "link", "optical"},
+    "transports": {"errors", "names", "link", "optical"},
     "tokens": FLOOR | {"security"},
     "device": FLOOR | PURE | {"transports.base"},
     "virtual": FLOOR | PURE,

@@ -1,6 +1,9 @@
 """Where the process of `umi` begins, as a program or with `python -m umi_cli`."""
 
-from umi_cli.cli.orders import Orders
+try:
+    from umi_cli.cli.orders import Orders
+except KeyboardInterrupt:  # before anything has begun, not even a way to report it
+    raise SystemExit(130) from None
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import Self
 
 from umi_cli import wire
 from umi_cli.errors import InputError
+from umi_cli.names import near, normal
 from umi_cli.wire import Reader
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -140,14 +141,13 @@ class Role(IntEnum):
         Raises:
             InputError: there is no such role.
         """
-        wanted = text.strip().lower().replace("_", "-").replace(" ", "-")
+        wanted = normal(text)
         for role in cls:
             if wanted in (role.label, str(role.value)):
                 return role
-        raise InputError(
-            f"there is no role {text!r}",
-            hint="roles are " + ", ".join(f"{role.label} ({role.value})" for role in cls),
-        )
+        known = "roles are " + ", ".join(f"{role.label} ({role.value})" for role in cls)
+        hint = near(text, (role.label for role in cls), known)
+        raise InputError(f"there is no role {text!r}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -346,6 +346,26 @@ ROWS: tuple[Row, ...] = (
     ),
     Serving("sim", "--tcp 127.0.0.1:0", fails={"": 2, "--tcp 127.0.0.1": 2}),
     Serving("host", "--listen 127.0.0.1:0", fails={"": 2, "--listen nonsense": 2}),
+    OnDevice(
+        "shell",
+        "{d}/read.lines",
+        fails={"{d}/nosuch.lines": 2, "{d}/some-fail.lines": 53, "-e {d}/some-fail.lines": 31},
+    ),
+    OnDevice(
+        "run",
+        "{d}/change.lines",
+        changes=True,
+        ways=IN_DOUBT,
+        fails={
+            "{d}/nosuch.lines": 2,
+            "{d}/some-fail.lines": 2,
+            "-p sim:?as=guest {d}/valve.lines": 53,
+            "-p sim:?as=guest {d}/valve.lines -e": 23,
+        },
+    ),
+    AtDesk("config show", "--origin", fails={"--profile nosuch": 2}),
+    AtDesk("config path", fails={"--config {d}/nosuch.toml": 2}),
+    AtDesk("config profiles", "--config {d}/umi.toml", fails={"--config {d}/root.cvc": 2}),
     AtDesk("ports"),
     AtDesk("doctor", fails={"--bundle {d}/nosuch/new.zip": 2}),
     *(

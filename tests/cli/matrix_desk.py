@@ -21,6 +21,12 @@ from tests.transports.ends import LOCALHOST, peer, play_on, terminal, without_pr
 UNIT, MAKER, SECURITY = "00237EFE00000007", "00237EFE000000B0", "00237EFE000000B1"
 BY_ROOT = "--key root.pem --issuer-cert root.cvc"
 BUILT_FOR = "--model EISGMv0 --target-min 00237EFE00000000 --target-max 00237EFE0000FFFF"
+SCRIPTS = {
+    "read": "read umi-id counter\n",
+    "change": "write counter 5 --verify\n",
+    "some-fail": "read counter\nread nosuch\nread counter\n",
+    "valve": "write valve open\nread counter\n",
+}
 POLICY = """\
 register = "issued.jsonl"
 roles = ["manufacturer"]
@@ -102,6 +108,9 @@ def _add_parties(desk: Desk) -> None:
     desk.do(f"cert new other-root.cvc --key other.pem --subject {ROOT}")
     desk.do("key new other.key --type aes128")
     (desk.path / "policy.toml").write_text(POLICY, encoding="utf-8")
+    (desk.path / "umi.toml").write_text("[profile.desk]\n", encoding="utf-8")
+    for name, lines in SCRIPTS.items():
+        (desk.path / f"{name}.lines").write_text(lines, encoding="utf-8")
     issue = f"cert issue maker.req registered.cvc {BY_ROOT} --role manufacturer"
     desk.do(f"{issue} --policy {desk.path}/policy.toml --yes")
 

@@ -102,6 +102,12 @@ def test_help_as_json_is_one_document() -> None:
         (["--prot", "sim"], "did you mean --port"),
         (["qqqqqq"], "list the commands with: umi --help"),
         (["write", "counter", "-5"], "put -- before a value"),
+        (["--role", "servise", "ports"], "did you mean service? roles are "),
+        (["--datasheet", "ei5", "objects"], "did you mean ei4?"),
+        (["-p", "opot:/dev/ttyUSB0", "info"], "did you mean opto? write sim, "),
+        (["-p", "opto:/dev/ttyUSB0?wakup=std", "info"], "did you mean wakeup? its options are "),
+        (["-p", "sim:?falt=drop:1", "info"], "did you mean fault? its options are "),
+        (["-p", "sim:?fault=dorp:1", "info"], "did you mean drop? write KIND:PROBABILITY"),
     ],
 )
 def test_near_names_are_suggested(args: list[str], hint: str) -> None:
@@ -110,6 +116,20 @@ def test_near_names_are_suggested(args: list[str], hint: str) -> None:
     assert outcome.stdout == ""
     assert outcome.stderr.startswith("umi: ")
     assert f"\nhint: {hint}" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("part", "hint"),
+    [
+        ("manufacturer-ID/serail", "did you mean serial?"),
+        ("manufcturer-id", "did you mean manufacturer-id?"),
+        ("scrach[0]", "did you mean scratch?"),
+    ],
+)
+def test_near_names_of_the_datasheet_are_suggested(part: str, hint: str) -> None:
+    outcome = run_umi("-p", "sim", "read", part)
+    assert outcome.exit == 31
+    assert outcome.stderr.splitlines()[1].startswith(f"hint: {hint}")
 
 
 def test_no_command() -> None:

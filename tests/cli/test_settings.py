@@ -138,7 +138,7 @@ def test_near_key_is_suggested(config: Path) -> None:
 def test_unknown_profile_lists_the_known(config: Path, name: str) -> None:
     with pytest.raises(InputError) as caught:
         settled(config, PROFILES, UMI_PROFILE=name)
-    assert caught.value.hint == "it has: desk, field"
+    assert caught.value.hint.endswith("it has: desk, field")
 
 
 def test_wrong_variable_is_named() -> None:
@@ -150,7 +150,7 @@ def test_wrong_variable_is_named() -> None:
 def test_profile_reaches_the_commands(config: Path) -> None:
     config.write_text('[profile.list]\noutput = "csv"\n')
     outcome = run_umi("spec", "--profile", "list", env={"XDG_CONFIG_HOME": str(config.parents[1])})
-    assert outcome.stdout.startswith("clause,feature")
+    assert outcome.stdout.startswith("feature,clause")
 
 
 def test_profile_may_ask_for_json_of_usage_errors(config: Path) -> None:

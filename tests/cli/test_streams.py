@@ -114,7 +114,7 @@ def test_forms_of_output_exclude_each_other(args: list[str]) -> None:
 
 def test_csv_is_one_table() -> None:
     lines = run_umi("spec", "-o", "csv").stdout.splitlines()
-    assert lines[0] == "clause,feature,mark,state,where"
+    assert lines[0] == "feature,clause,marks,state,where,change"
     assert len(lines) > 30
 
 

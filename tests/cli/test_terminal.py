@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.cli.conftest import call_umi, start_umi
-from umi_cli.cli import context, main
+from umi_cli.cli import links, main
 from umi_cli.cli.failure import Failure
 from umi_cli.cli.orders import Terminated
 from umi_cli.cli.report import Report
@@ -65,7 +65,7 @@ def test_unforeseen_error_is_one_sentence(
     def fail(settings: object) -> str:
         raise KeyError("x")
 
-    monkeypatch.setattr(context, "_address", fail)
+    monkeypatch.setattr(links, "_address", fail)
     assert main.run(["-p", "sim", "read", "umi-id"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -84,7 +84,7 @@ def test_order_to_end_is_a_document(
     def fail(settings: object) -> str:
         raise order
 
-    monkeypatch.setattr(context, "_address", fail)
+    monkeypatch.setattr(links, "_address", fail)
     outcome = call_umi(capsys, "read", "umi-id", "--json")
     assert outcome.exit == code
     assert outcome.document["error"]["exit"] == code

@@ -83,6 +83,16 @@ def test_a_session_and_a_command_of_a_key_in_a_token(
     desk.do(f"-p {meter} send {tmp_path}/valve.umi")
 
 
+def test_a_key_in_a_token_serves_all_lines_of_a_shell(
+    desk: Desk, tokens: Tokens, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.umi"
+    script.write_text("write load-limit 1\nread load-limit\nwrite load-limit 2 --verify\n")
+    own = f"--cert chain.cvc --anchor root.cvc --key {tokens.uri('office')}"
+    outcome = desk.do(f"-p {desk.meter} {own} shell -e {script}")
+    assert outcome.stdout.endswith("read back\n")
+
+
 def test_a_key_that_agrees_on_nothing(desk: Desk, tokens: Tokens, tmp_path: Path) -> None:
     own = ["--cert", "chain.cvc", "--anchor", "root.cvc", "--key", tokens.uri("signs")]
     outcome = desk.umi("-p", desk.meter, *own, "auth")

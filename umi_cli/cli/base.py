@@ -1,15 +1,16 @@
 """How every command of `umi` behaves: the shared options, its help with examples, near names."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import click
 
-from umi_cli.cli.params import GLOBAL_OPTIONS, complete_texts, near
-from umi_cli.cli.registry import COMMANDS
+from umi_cli.cli.params import GLOBAL_OPTIONS, complete_texts
+from umi_cli.cli.registry import COMMANDS, Entry
 from umi_cli.errors import InputError
+from umi_cli.names import near
 
 HELP_WIDTH = 100
 
@@ -115,13 +116,15 @@ class UmiGroup(click.Group):
 class RootGroup(UmiGroup):
     """`umi` itself: its commands are imported when they are run, and not before."""
 
+    entries: Mapping[str, Entry] = COMMANDS
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        return list(COMMANDS)
+        return list(self.entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None if there is none of that name."""
-        entry = COMMANDS.get(cmd_name)
+        entry = self.entries.get(cmd_name)
         if entry is None:
             return None
         module, _, attribute = entry.target.partition(":")
@@ -131,14 +134,14 @@ class RootGroup(UmiGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their lines of help from the registry."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+            formatter.write_dl([(name, entry.help) for name, entry in self.entries.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Return what may follow on the shell's command line."""
         from click.shell_completion import CompletionItem
 
-        names = [name for name in COMMANDS if name.startswith(incomplete)]
-        items = [CompletionItem(name, help=COMMANDS[name].help) for name in names]
+        names = [name for name in self.entries if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=self.entries[name].help) for name in names]
         return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
 

@@ -65,8 +65,7 @@ def profiles(ctx: click.Context, incomplete: str) -> list[Item]:
     from umi_cli.cli.settings import load_document, user_config
 
     app = _app(ctx)
-    path = app.given.get("config") or app.environment.get("UMI_CONFIG")
-    document = load_document(path or user_config(app.environment), is_required=False)
+    document = load_document(app.config or user_config(app.environment), is_required=False)
     names = document.get("profile", {})
     return _beginning(incomplete, dict.fromkeys(names) if isinstance(names, dict) else {})
 

@@ -11,22 +11,21 @@ import click
 
 from umi_cli.cli import params
 from umi_cli.cli.failure import Failure
+from umi_cli.cli.links import Links
 from umi_cli.cli.report import Report
 from umi_cli.errors import InputError, RefusedError, UmiError
 
 if TYPE_CHECKING:
-    from umi_cli.cli.byte_log import ByteLog
     from umi_cli.cli.host_config import HostConfig
+    from umi_cli.cli.lines import Lines
     from umi_cli.cli.settings import Settings
-    from umi_cli.cli.tracing import Recorder
     from umi_cli.connecting import Receiver
-    from umi_cli.device.credentials import Credentials
     from umi_cli.device.meter import Meter
     from umi_cli.device.trace import Trace
     from umi_cli.objects.catalogue import Catalogue
     from umi_cli.output.progress import Progress
     from umi_cli.output.render import Format, View
-    from umi_cli.types import ObjectPart, UmiCode, UmiId
+    from umi_cli.types import ObjectPart, UmiCode
 
 R = TypeVar("R")
 _DOCUMENTS: "tuple[Format, ...]" = ("json", "events")
@@ -40,18 +39,31 @@ class App:
         argv: the arguments, without the program's name; read ahead for the form of output, so
             that a usage error under `--json` is a JSON document as well.
         environment: the environment variables.
+        lines: the shell or batch that this run is a line of: its options hold unless the
+            arguments say otherwise, and its connection is used.
     """
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str] = os.environ,
+        *,
+        lines: "Lines | None" = None,
+    ) -> None:
         self.given: dict[str, Any] = {}
+        self.lines = lines
+        self.start: Mapping[str, Any] = lines.options if lines else {}
+        self.links: Links = lines.links if lines else Links()
         self._argv = tuple(argv)
         self.environment = environment
         self._settings: Settings | None = None
         self.settings_fault: UmiError | None = None
         self._catalogue: Catalogue | None = None
-        self._recorder: Recorder | None = None
         self._ahead = form_ahead(argv)
-        self.report = Report(self._ahead or _form_of(environment), clock=time.monotonic)
+        self._forced: Format | None = lines.form if lines else None
+        form = self._forced or self._ahead or _form_of(environment)
+        is_kept = self._forced is not None
+        self.report = Report(form, clock=time.monotonic, is_kept=is_kept)
 
     @property
     def settings(self) -> "Settings":
@@ -59,16 +71,21 @@ class App:
         if self._settings is None:
             from umi_cli.cli.settings import settle
 
-            self._settings = settle(self.given, self.environment)
+            self._settings = settle(self.given, self.environment, self.start)
         return self._settings
+
+    @property
+    def config(self) -> str | None:
+        """Return the configuration file that was named; None for the user's own."""
+        named = self.given.get("config") or self.start.get("config")
+        return named or self.environment.get("UMI_CONFIG")
 
     @property
     def host_config(self) -> "HostConfig":
         """Return the Host that the configuration file describes."""
         from umi_cli.cli.host_config import host_config
 
-        config = self.given.get("config") or self.environment.get("UMI_CONFIG")
-        return host_config(config, self.environment)
+        return host_config(self.config, self.environment)
 
     def command_line(self, *, without: str = "") -> str:
         """Return the command as it was typed, for the user to repeat; no secret stands in it.
@@ -102,7 +119,7 @@ class App:
         self.report.command = command
         if forgives_settings:
             self._settle_all_the_same()
-        self.report.form = self.settings.form
+        self.report.form = self._forced or self.settings.form
         if self.settings.trace_plain and not self.settings.trace:
             raise InputError("--trace-plain says how to trace, and not where", hint="add --trace")
         if self.report.form in lacks:
@@ -114,9 +131,10 @@ class App:
         try:
             _ = self.settings
         except UmiError as error:
-            from umi_cli.cli.settings import settle
+            from umi_cli.cli.settings import layers_of, settle_layers
 
-            self._settings = settle(self.given, self.environment, reads_file=False)
+            layers = layers_of(self.given, self.environment, self.start, reads_file=False)
+            self._settings = settle_layers(layers)
             self.settings_fault = error
 
     @contextlib.contextmanager
@@ -132,28 +150,8 @@ class App:
         Raises:
             UmiError: there is none, or it cannot be reached.
         """
-        settings = self.settings
-        address = self.report.port = _address(settings)
-        from umi_cli.connecting import connect
-
-        umi_id, credentials = self._identity()
-        with (
-            self.traced(address) as trace,
-            self._byte_log(is_secret=is_secret) as observer,
-            connect(
-                address,
-                datasheet=settings.datasheet,
-                umi_id=umi_id,
-                timeout_s=settings.timeout_s,
-                retries=settings.retries,
-                dry_run=settings.dry_run,
-                observer=observer,
-                credentials=credentials,
-                on_event=on_event or self._on_event,
-                trace=trace,
-                notify=self.note,
-            ) as meter,
-        ):
+        self.report.port = self.settings.port
+        with self.links.lend(self, is_secret=is_secret, on_event=on_event) as meter:
             try:
                 yield meter
             except RefusedError:
@@ -168,19 +166,10 @@ class App:
         Raises:
             InputError: the file cannot be written.
         """
-        settings = self.settings
-        if not settings.trace:
+        if not self.settings.trace:
             yield None
             return
-        if self._recorder is None:
-            from pathlib import Path
-
-            from umi_cli.cli.tracing import Recorder
-
-            self._recorder = Recorder(
-                Path(settings.trace), is_plain=settings.trace_plain, warn=self.warn
-            )
-        trace = self._recorder.trace(address, self._holds_secret)
+        trace = self.links.recorder(self).trace(address, self._holds_secret)
         try:
             yield trace
         finally:
@@ -189,41 +178,6 @@ class App:
     def _holds_secret(self, code: "UmiCode") -> bool:
         definition = self.catalogue.find(code)
         return definition is not None and definition.secret
-
-    @contextlib.contextmanager
-    def _byte_log(self, *, is_secret: bool) -> "Iterator[ByteLog | None]":
-        """Return what shows the bytes of a line, if `-v` asks for it."""
-        if not self.settings.verbose:
-            yield None
-            return
-        from umi_cli.cli.byte_log import ByteLog
-
-        log = ByteLog(is_secret=is_secret)
-        try:
-            yield log
-        finally:
-            log.flush()
-
-    def _on_event(self, source: "UmiId", events: int, timestamp_s: int) -> None:
-        """Show what a Peripheral publishes to us as its Host."""
-        from umi_cli.cli.published import published
-
-        record = published(source, events, timestamp_s, self.catalogue)
-        self.event("event", **record)
-        names = ", ".join(event["name"] for event in record["events"])
-        self.note(f"{record['source']} published: {names} at {record['timestamp']}")
-
-    def _identity(self) -> "tuple[UmiId, Credentials | None]":
-        """Return our UMI ID, and what we prove ourselves with; as guest neither costs anything."""
-        settings = self.settings
-        if settings.is_guest:
-            from umi_cli.types import DEFAULT_READER_ID
-
-            return settings.umi_id or DEFAULT_READER_ID, None
-        from umi_cli.cli.credentials import credentials_of, own_id
-
-        credentials = credentials_of(settings, self)
-        return own_id(settings, credentials), credentials
 
     def _ask_device(self, meter: "Meter") -> None:
         """Learn who answered, for the document; it costs an exchange, so not for people."""
@@ -241,7 +195,8 @@ class App:
         if self._catalogue is None:
             from umi_cli.objects.catalogue import Catalogue
 
-            self._catalogue = Catalogue.load(self.settings.datasheet)
+            load = self.lines.catalogue if self.lines else Catalogue.load
+            self._catalogue = load(self.settings.datasheet)
         return self._catalogue
 
     def is_secret(self, *parts: "ObjectPart") -> bool:
@@ -293,11 +248,12 @@ class App:
 
     def finish(self, failure: Failure | None) -> None:
         """End the run with the document, or with what went wrong."""
-        if failure and self._settings is None and self._ahead is None:
+        is_form_open = self._settings is None and not (self._ahead or self._forced)
+        if failure and is_form_open:
             with contextlib.suppress(UmiError):  # the profile may ask for JSON
                 self.report.form = self.settings.form
-        if self._recorder is not None:
-            self._recorder.close()
+        if self.lines is None:
+            self.links.close(self)
         self.report.finish(failure)
 
 
@@ -323,13 +279,3 @@ def _form_of(environment: Mapping[str, str]) -> "Format":
         if value not in ("", "0", "false", "no", "n", "f", "off"):
             return form
     return "table"
-
-
-def _address(settings: "Settings") -> str:
-    """Return where the device is."""
-    if not settings.port:
-        raise InputError(
-            "no device is named",
-            hint="name one with -p ADDRESS or UMI_PORT; -p sim is the built-in virtual meter",
-        )
-    return settings.port

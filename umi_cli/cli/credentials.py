@@ -5,10 +5,10 @@ their keys and certificates here as well.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 import click
 
@@ -30,9 +30,6 @@ from umi_cli.security.token_uri import SCHEME as TOKEN
 from umi_cli.security.token_uri import TokenUri
 from umi_cli.types import DEFAULT_READER_ID, UmiId
 
-if TYPE_CHECKING:
-    from umi_cli.cli.context import App
-
 T = TypeVar("T")
 
 _KEY_HINT = "a key is a PEM file with mode 0600; make one with: umi key new FILE"
@@ -41,7 +38,20 @@ _FILE_HINT = "see what the file holds with: umi decode FILE"
 _ASKING_HINT = "say where it is with --passphrase SOURCE: a file, fd:3 or env:NAME"
 
 
-def credentials_of(settings: Settings, app: "App") -> Credentials | None:
+class User(Protocol):
+    """Who wants to prove himself: a run of `umi`, or a connection that outlives it."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Return the environment variables."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Warn of something that does not stop the command."""
+        ...
+
+
+def credentials_of(settings: Settings, user: User) -> Credentials | None:
     """Return what proves us under the security scheme; None under scheme 0.
 
     Raises:
@@ -51,7 +61,7 @@ def credentials_of(settings: Settings, app: "App") -> Credentials | None:
     if settings.scheme == 1:
         return scheme1_credentials(settings)
     if settings.scheme == 2:
-        return _scheme2(settings, app)
+        return _scheme2(settings, user)
     if settings.role is not None:
         raise InputError(
             f"to act as {settings.role.label} needs security scheme 1 or 2",
@@ -59,7 +69,7 @@ def credentials_of(settings: Settings, app: "App") -> Credentials | None:
         )
     meant = settings.key or settings.cert or settings.anchors or settings.pin
     if meant and not settings.is_scheme_given:
-        app.warn(
+        user.warn(
             "nobody proves who he is, and nothing is encrypted: scheme 2 needs --key and --cert"
         )
     return None
@@ -87,29 +97,29 @@ def scheme1_credentials(settings: Settings) -> Scheme1Credentials:
     return Scheme1Credentials(role=settings.role, key=key)
 
 
-def _scheme2(settings: Settings, app: "App") -> Scheme2Credentials:
+def _scheme2(settings: Settings, user: User) -> Scheme2Credentials:
     if settings.cert is None:
         raise InputError("scheme 2 needs a certificate, and none is named", hint="add --cert FILE")
     signer, chain = load_signer(settings), load_chain(settings.cert)
     check_own(chain[0], signer, settings)
-    warn_of_time(chain[0], app)
-    pins = Pins(Path(user_config(app.environment)).with_name("pins"))
+    warn_of_time(chain[0], user)
+    pins = Pins(Path(user_config(user.environment)).with_name("pins"))
     anchors = load_anchors(settings)
     return Scheme2Credentials(
         signer=signer,
         chain=chain,
         # A root that was named decides: what was pinned without one does not get past it.
         trust=Trust(anchors=anchors) if anchors else Trust(pins=pins.fingerprints),
-        pin=_pinner(pins, app.warn, may_record=settings.pin),
+        pin=_pinner(pins, user.warn, may_record=settings.pin),
     )
 
 
-def warn_of_time(own: Certificate, app: "App") -> None:
+def warn_of_time(own: Certificate, user: User) -> None:
     """Warn of an own certificate that does not hold now: nobody else will take it."""
     try:
         check_time(own.body, datetime.now(UTC))
     except ChainError as error:
-        app.warn(f"the own certificate is out of its time: {error}")
+        user.warn(f"the own certificate is out of its time: {error}")
 
 
 def check_own(own: Certificate, signer: Signer, settings: Settings) -> None:

@@ -121,8 +121,7 @@ def _configuration(app: "App") -> Check:
 def _configuration_path(app: "App") -> str:
     from umi_cli.cli.settings import user_config
 
-    named = app.given.get("config") or app.environment.get("UMI_CONFIG")
-    return named or user_config(app.environment)
+    return app.config or user_config(app.environment)
 
 
 def _host_ports(app: "App") -> str:

@@ -9,6 +9,7 @@ import click
 from umi_cli.cli.orders import HungUp, Terminated
 from umi_cli.errors import InputError, RefusedError, UmiError
 
+_ORDERS = (KeyboardInterrupt, Terminated)
 INTERNAL, USAGE, INTERRUPTED, BROKEN_PIPE, TERMINATED = 1, 2, 130, 141, 143
 
 
@@ -26,6 +27,8 @@ class Failure:
     """What to do next."""
     result: tuple[int, str] | None = None
     """The device's result code and its name."""
+    is_ordered: bool = False
+    """Somebody wanted the end, with Ctrl-C or a signal: what would come next is not begun."""
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
@@ -40,15 +43,18 @@ class Failure:
                 message=str(error),
                 hint=error.hint,
                 result=result,
+                is_ordered=isinstance(error.__cause__, _ORDERS),
             )
         if isinstance(error, click.ClickException):
             message, hint = _sentence(error), _usage_hint(error)
             return cls(code=InputError.code, exit=USAGE, message=message, hint=hint)
         if isinstance(error, KeyboardInterrupt | click.Abort):
-            return cls(code="interrupted", exit=INTERRUPTED, message="interrupted")
+            message = "interrupted"
+            return cls(code=message, exit=INTERRUPTED, message=message, is_ordered=True)
         if isinstance(error, Terminated):
             why = ": the terminal was closed" if isinstance(error, HungUp) else ""
-            return cls(code="terminated", exit=TERMINATED, message=f"terminated{why}")
+            message = f"terminated{why}"
+            return cls(code="terminated", exit=TERMINATED, message=message, is_ordered=True)
         what = " ".join(str(error).split())
         message = f"internal error: {type(error).__name__}" + (f": {what}" if what else "")
         hint = "this is a fault of umi; report it with what -vv shows"

@@ -1,6 +1,5 @@
 """`umi image upload`: verify a package on the desk, send it, go on where an earlier run stopped."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
 from umi_cli.cli.naming import naming_the_failure
 from umi_cli.cli.params import BLOCK, SECONDS, TIME
+from umi_cli.cli.settings import user_state
 from umi_cli.errors import (
     InputError,
     LinkError,
@@ -395,10 +395,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def state_directory(environment: Mapping[str, str]) -> Path:
-    """Return where uploads are kept: of the XDG rules, the state of this user."""
-    base = environment.get("XDG_STATE_HOME", "")
-    root = Path(base) if os.path.isabs(base) else Path("~/.local/state").expanduser()
-    return root / "umi" / "uploads"
+    """Return where uploads are kept."""
+    return user_state(environment) / "uploads"
 
 
 def _now_s() -> int:

@@ -59,11 +59,14 @@ def run(argv: Sequence[str], *, begin: Callable[[], None] = lambda: None) -> int
         begin: called once whatever it raises would be reported.
     """
     app = App(argv)
+    failure: Failure | None = None
     try:
-        failure = _attempt(app, argv, begin)
+        failure = attempt(app, argv, begin=begin)
         app.finish(failure)
     except streams.OutputClosedError as error:
         streams.abandon()
+        if failure and failure.is_ordered:  # a terminal that is closed takes no output, either
+            return failure.exit
         if error.is_broken_pipe:
             return BROKEN_PIPE
         streams.say(f"{PROGRAM}: {error}")
@@ -74,13 +77,29 @@ def run(argv: Sequence[str], *, begin: Callable[[], None] = lambda: None) -> int
     return failure.exit if failure else 0
 
 
-def _attempt(app: App, argv: Sequence[str], begin: Callable[[], None]) -> Failure | None:
-    """Run a command line; return why it failed, or None."""
+def attempt(
+    app: App,
+    argv: Sequence[str],
+    *,
+    root: click.Group = umi,
+    begin: Callable[[], None] = lambda: None,
+) -> Failure | None:
+    """Run a command line; return why it failed, or None.
+
+    Args:
+        app: what its command gets.
+        argv: the arguments, without the program's name.
+        root: the commands that there are.
+        begin: called once whatever it raises would be reported.
+
+    Raises:
+        OutputClosedError: the result cannot be written.
+    """
     try:
         begin()
         streams.require()
-        with umi.make_context(PROGRAM, list(argv), obj=app) as context:
-            umi.invoke(context)
+        with root.make_context(PROGRAM, list(argv), obj=app) as context:
+            root.invoke(context)
     except streams.OutputClosedError:
         raise
     except click.exceptions.Exit:

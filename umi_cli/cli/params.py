@@ -294,7 +294,9 @@ def part_argument(name: str, *, metavar: str = "PART", **attributes: Any) -> Cal
         metavar: as the help shows it.
         attributes: what `click.argument` takes, such as `nargs`.
     """
-    return click.argument(name, metavar=metavar, shell_complete=_offer_parts, **attributes)
+    return click.argument(
+        name, cls=PartArgument, metavar=metavar, shell_complete=_offer_parts, **attributes
+    )
 
 
 def complete_texts(parameters: Iterable[click.Parameter]) -> None:
@@ -304,12 +306,8 @@ def complete_texts(parameters: Iterable[click.Parameter]) -> None:
             parameter.type = TEXT
 
 
-def near(name: str, names: Iterable[str]) -> str:
-    """Return a hint that names what was probably meant, or nothing."""
-    from difflib import get_close_matches
-
-    matches = get_close_matches(name, list(names))
-    return f"did you mean {' or '.join(matches)}?" if matches else ""
+class PartArgument(click.Argument):
+    """An object part, or several, by their names in the datasheet."""
 
 
 def confirm(loss: str, *, yes: bool, no_input: bool) -> None:

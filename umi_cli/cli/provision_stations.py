@@ -74,8 +74,7 @@ def _command(
     """Return the command line of one station; options that hold for all go by the environment."""
     own = [sys.executable, "-m", "umi_cli", "--events", "provision", "run", str(plan)]
     words = ["--journal", url, "--operator", operator, "--stations", address]
-    config = app.given.get("config")
-    extra = ["--config", str(config)] if config else []
+    extra = ["--config", app.config] if app.config else []
     settings = app.settings
     if settings.timeout_s is not None:
         extra += ["--timeout", f"{settings.timeout_s:g}"]

@@ -55,6 +55,13 @@ COMMANDS: dict[str, Entry] = {
     "host": Entry(
         "umi_cli.cli.host:host", "Be a Host: serve its objects, and forward to its ports."
     ),
+    "shell": Entry(
+        "umi_cli.cli.shell:shell", "Keep one session with a device, and run commands in it."
+    ),
+    "run": Entry("umi_cli.cli.batch:run", "Run a batch of commands, with a result for each line."),
+    "config": Entry(
+        "umi_cli.cli.config:config", "Show the settings that hold, and where they come from."
+    ),
     "ports": Entry("umi_cli.cli.ports:ports", "List the ports of this host; nothing is sent."),
     "doctor": Entry(
         "umi_cli.cli.doctor:doctor", "Check this host, its ports and keys, and the device."
@@ -62,3 +69,15 @@ COMMANDS: dict[str, Entry] = {
     "spec": Entry("umi_cli.cli.spec:spec", "Say what of UMI is implemented, and on what grounds."),
 }
 """The commands of `umi`, in the order its help lists them."""
+
+BUILT_INS: dict[str, Entry] = {
+    "use": Entry("umi_cli.cli.built_ins:use", "Set options for the lines that follow."),
+    "close": Entry(
+        "umi_cli.cli.built_ins:close", "Close the connection; the next command opens it again."
+    ),
+    "history": Entry("umi_cli.cli.built_ins:history", "List what was typed before."),
+    "help": Entry("umi_cli.cli.built_ins:help_", "Show the help of a command, or of all."),
+    "exit": Entry("umi_cli.cli.built_ins:leave", "End the shell, as Ctrl-D does."),
+    "quit": Entry("umi_cli.cli.built_ins:leave", "End the shell, as Ctrl-D does."),
+}
+"""What a line of a shell may be beside those."""

@@ -29,6 +29,7 @@ class Report:
         form: the form of output.
         clock: a clock that only goes forward, in seconds.
         now: the time of day.
+        is_kept: the document is for the shell or batch that the run is a line of: none is written.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class Report:
         *,
         clock: Callable[[], float],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        is_kept: bool = False,
     ) -> None:
         self.form = form
+        self._is_kept = is_kept
         self.command: str | None = None
         self.port: str | None = None
         self.device: object = None
@@ -76,11 +79,11 @@ class Report:
         Under `--json` the one document begins here, and ends with the run: how that went is not
         known yet, so `ok` and `error` stand behind `data`.
         """
-        if self.form == "json" and not self._is_delivered:
+        if self.form == "json" and not (self._is_delivered or self._is_kept):
             from umi_cli.output.render import json_line
 
             self._is_delivered = True
-            document = self._document(None)
+            document = self.document(None)
             begun = {name: document[name] for name in _CERTAIN}
             streams.write(json_line(begun).removesuffix("}\n"), flush=True)
 
@@ -154,9 +157,9 @@ class Report:
         if self._is_delivered:
             self._write_rest(failure)
         elif self.form == "events":
-            self.event("result", exit=failure.exit if failure else 0, **self._document(failure))
+            self.event("result", exit=failure.exit if failure else 0, **self.document(failure))
         elif self.form == "json" and not self.is_announced:
-            self._write_line(self._document(failure))
+            self._write_line(self.document(failure))
         elif failure:
             streams.say(streams.paint("umi: ", "red", sys.stderr) + failure.message)
             if failure.hint:
@@ -167,16 +170,18 @@ class Report:
         """End the document that `deliver` began."""
         from umi_cli.output.render import json_line
 
-        document = self._document(failure)
+        document = self.document(failure)
         rest = {name: item for name, item in document.items() if name not in _CERTAIN}
         streams.write("," + json_line(rest).removeprefix("{"), flush=True)
 
     def _write_line(self, record: dict[str, Any]) -> None:
         from umi_cli.output.render import json_line
 
-        streams.write(json_line(record), flush=True)
+        if not self._is_kept:
+            streams.write(json_line(record), flush=True)
 
-    def _document(self, failure: Failure | None) -> dict[str, Any]:
+    def document(self, failure: Failure | None) -> dict[str, Any]:
+        """Return the one document of `--json`, for a run that ended so."""
         meta = {
             "version": __version__,
             "port": self.port,

@@ -10,21 +10,26 @@ import sys
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from umi_cli.cli.params import GLOBAL_OPTIONS, GlobalOption, near
+from umi_cli.cli.params import GLOBAL_OPTIONS, GlobalOption
 from umi_cli.errors import InputError
+from umi_cli.names import near
 from umi_cli.output.render import Format
 
 if TYPE_CHECKING:
     from umi_cli.types import Role, UmiId
 
 _BY_KEY = {option.key: option for option in GLOBAL_OPTIONS}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 DEFAULT_DATASHEET = "ei4"
+ENVIRONMENT = "environment"
 MAX_CONFIG_BYTES = 1 << 20
-_FORMS = ("json", "events", "output")
+FORMS = ("json", "events", "output")
 _NOT_IN_A_PROFILE = {
     "profile": "write default_profile",
     "config": "a configuration file names no other",
@@ -69,35 +74,62 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
-    """Settings of one origin."""
+class Layer:
+    """Settings of one origin; those of an earlier layer hide those of a later one."""
 
     name: str
     values: Mapping[str, Any]
 
 
-def settle(
-    given: Mapping[str, Any], environment: Mapping[str, str], *, reads_file: bool = True
-) -> Settings:
-    """Return the settings that hold.
+def layers_of(
+    given: Mapping[str, Any],
+    environment: Mapping[str, str],
+    start: Mapping[str, Any] = _NOTHING,
+    *,
+    reads_file: bool = True,
+) -> list[Layer]:
+    """Return the settings of each origin, the strongest first.
 
     Args:
         given: options of the command line, by key.
         environment: the environment variables.
+        start: the options that hold for every line of a shell.
         reads_file: take the configuration file into account.
+
+    Raises:
+        InputError: a value, a key or a profile is wrong.
+    """
+    layers = [Layer("command line", given), Layer("options of the shell", start)]
+    layers.append(from_environment(environment))
+    if reads_file:
+        named = merge(layers)
+        layers += from_config(named.get("config"), named.get("profile"), environment)
+    return layers
+
+
+def merge(layers: Sequence[Layer]) -> Mapping[str, Any]:
+    """Return the values of layers, the strongest first."""
+    return ChainMap(*(dict(layer.values) for layer in layers))
+
+
+def settle(
+    given: Mapping[str, Any], environment: Mapping[str, str], start: Mapping[str, Any] = _NOTHING
+) -> Settings:
+    """Return the settings that hold; takes what `layers_of` does.
 
     Raises:
         InputError: a value, a key or a profile is wrong, or two forms of output are asked for.
     """
-    layers = [_Layer("command line", given), from_environment(environment)]
-    merged = ChainMap(*(dict(layer.values) for layer in layers))
-    if reads_file:
-        layers.append(from_profile(merged.get("config"), merged.get("profile"), environment))
-    values = ChainMap(*(dict(layer.values) for layer in layers))
+    return settle_layers(layers_of(given, environment, start))
+
+
+def settle_layers(layers: Sequence[Layer]) -> Settings:
+    """Return the settings that hold, of the layers in which they stand; raises as `settle` does."""
+    values = merge(layers)
     for name in ("key", "cert"):
         if values.get(name) == "":
             raise InputError(f"--{name} is empty: nothing would be proved or encrypted")
-    form = _form(layers)
+    form, _ = form_of(layers)
     return Settings(
         port=values.get("port"),
         datasheet=values.get("datasheet", DEFAULT_DATASHEET),
@@ -128,21 +160,26 @@ def _scheme(values: Mapping[str, Any]) -> int:
     return 2 if values.get("key") and values.get("cert") else 0
 
 
-def _form(layers: Sequence[_Layer]) -> Format:
-    """Return the form of output: the first layer that names one decides."""
+def form_of(layers: Sequence[Layer]) -> tuple[Format, Layer | None]:
+    """Return the form of output, and the layer that decides: the first one that names one.
+
+    Raises:
+        InputError: it names two.
+    """
     denied: set[str] = set()
     for layer in layers:
-        named = [key for key in _FORMS if layer.values.get(key) and key not in denied]
+        named = [key for key in FORMS if layer.values.get(key) and key not in denied]
         if len(named) > 1:
             options = " and ".join(f"--{key}" for key in named)
             raise InputError(f"{layer.name}: {options} exclude each other", hint="choose one")
         if named:
-            return cast(Format, layer.values["output"] if named == ["output"] else named[0])
-        denied |= {key for key in _FORMS if key in layer.values}
-    return "table"
+            form = layer.values["output"] if named == ["output"] else named[0]
+            return cast(Format, form), layer
+        denied |= {key for key in FORMS if key in layer.values}
+    return "table", None
 
 
-def from_environment(environment: Mapping[str, str]) -> _Layer:
+def from_environment(environment: Mapping[str, str]) -> Layer:
     """Return what `UMI_…` variables set; an empty one sets nothing.
 
     A variable of a repeatable option holds its values as PATH does, with `:` between them.
@@ -153,11 +190,13 @@ def from_environment(environment: Mapping[str, str]) -> _Layer:
         if text:
             found = text.split(os.pathsep) if option.multiple else text
             values[option.key] = _convert(option, found, option.variable)
-    return _Layer("environment", values)
+    return Layer(ENVIRONMENT, values)
 
 
-def from_profile(config: str | None, profile: str | None, environment: Mapping[str, str]) -> _Layer:
-    """Return what the configuration file sets for a profile.
+def from_config(
+    config: str | None, profile: str | None, environment: Mapping[str, str]
+) -> list[Layer]:
+    """Return what the configuration file sets: in a profile, and for every one.
 
     Args:
         config: the file, which must exist; None for the user's, which may be missing.
@@ -169,6 +208,30 @@ def from_profile(config: str | None, profile: str | None, environment: Mapping[s
     """
     path = config or user_config(environment)
     document = load_document(path, is_required=config is not None)
+    profiles, default = take_profiles(document, path)
+    name = profile or default
+    if name is not None and name not in profiles:
+        known = ", ".join(profiles) or "none"
+        hint = near(name, profiles, f"it has: {known}")
+        raise InputError(f"{path} has no profile {name!r}", hint=hint)
+    chosen = {} if default is None else {"profile": default}
+    top = Layer(path, {**chosen, **_checked(document, path, "")})
+    checked = {  # each of them, so that a mistake shows before it is needed
+        each: _checked(table, path, f"profile.{each}.") for each, table in profiles.items()
+    }
+    return [top] if name is None else [Layer(f"{path} [profile.{name}]", checked[name]), top]
+
+
+def take_profiles(
+    document: dict[str, Any], path: str
+) -> tuple[dict[str, dict[str, Any]], str | None]:
+    """Take the profiles, by name in order, and the default one's name out of a configuration.
+
+    What is left holds for every profile.
+
+    Raises:
+        InputError: they do not have their form.
+    """
     profiles = document.pop("profile", {})
     default = document.pop("default_profile", None)
     document.pop("host", None)  # the ports of a Host: `cli.host_config`
@@ -176,24 +239,7 @@ def from_profile(config: str | None, profile: str | None, environment: Mapping[s
         raise InputError(f"{path}: default_profile is no name")
     if not isinstance(profiles, dict) or not all(isinstance(t, dict) for t in profiles.values()):
         raise InputError(f"{path}: profile is no table", hint="write [profile.NAME]")
-    name = profile or default
-    if name is not None and name not in profiles:
-        known = ", ".join(sorted(profiles)) or "none"
-        raise InputError(f"{path} has no profile {name!r}", hint=f"it has: {known}")
-    values = _checked(document, path, "")
-    for each in sorted(profiles):  # each is checked, so that a mistake shows before it is needed
-        table = _checked(profiles[each], path, f"profile.{each}.")
-        if each == name:
-            values = _overlay(values, table)
-    return _Layer(f"{path}" + (f" [profile.{name}]" if name else ""), values)
-
-
-def _overlay(base: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a profile over those at the top of the file."""
-    kept = base
-    if any(table.get(key) for key in _FORMS):
-        kept = {key: value for key, value in base.items() if key not in _FORMS}
-    return {**kept, **table}
+    return {name: profiles[name] for name in sorted(profiles)}, default
 
 
 def user_config(environment: Mapping[str, str]) -> str:
@@ -206,6 +252,13 @@ def user_config(environment: Mapping[str, str]) -> str:
         if not os.path.isabs(base):  # the XDG rules: a relative path is ignored
             base = os.path.join(home, ".config")
     return os.path.join(base, "umi", "config.toml")
+
+
+def user_state(environment: Mapping[str, str]) -> Path:
+    """Return the directory of what umi keeps for the user, such as how far an upload is."""
+    base = environment.get("XDG_STATE_HOME", "")
+    root = Path(base) if os.path.isabs(base) else Path("~/.local/state").expanduser()
+    return root / "umi"
 
 
 def load_document(path: str, *, is_required: bool) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Self, TypeVar
 
 from umi_cli.errors import InputError, NotInDatasheetError
+from umi_cli.names import near, normal
 from umi_cli.objects.composites import Array, Member
 from umi_cli.objects.definitions import Datasheet, Event, ObjectDefinition
-from umi_cli.objects.named_types import near, normal
 from umi_cli.objects.obis import is_obis, parse_obis
 from umi_cli.objects.type_text import MAX_LENGTH
 from umi_cli.objects.value_types import AnyType, Bytes, parse_hex

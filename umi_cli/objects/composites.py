@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from umi_cli.errors import InputError, MalformedError
-from umi_cli.objects.named_types import near, normal
+from umi_cli.names import near, normal
 from umi_cli.objects.value_types import AnyType, ValueType
 from umi_cli.objects.values import Units, Value
 from umi_cli.types import TO_END

@@ -86,6 +86,7 @@ from functools import cache
 from pathlib import Path
 
 from umi_cli.errors import InputError
+from umi_cli.names import near
 from umi_cli.objects.composites import Member
 from umi_cli.objects.definitions import (
     Datasheet,
@@ -94,7 +95,6 @@ from umi_cli.objects.definitions import (
     ObjectDefinition,
     OpticalProfile,
 )
-from umi_cli.objects.named_types import near
 from umi_cli.objects.parsing import (
     KEBAB,
     checked,

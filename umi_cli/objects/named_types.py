@@ -1,29 +1,17 @@
 """How numbers with names stand in bytes: enumerations, flags, role sets (protocol 1 and 4)."""
 
-import difflib
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from umi_cli.errors import InputError
+from umi_cli.names import near, normal
 from umi_cli.objects.value_types import Integer, ValueType, is_number, naming
 from umi_cli.objects.values import Enumerated, Flags, record_of
 from umi_cli.types import RoleSet
 
 NamedT = TypeVar("NamedT", Enumerated, Flags, RoleSet)
-
-
-def normal(name: str) -> str:
-    """Return a name as names are compared: in lower case, with `-` for `_` and spaces."""
-    return name.strip().lower().replace("_", "-").replace(" ", "-")
-
-
-def near(name: str, names: Iterable[str]) -> str:
-    """Return the hint that names what a mistyped name may have meant; empty if nothing is near."""
-    known = {normal(candidate): candidate for candidate in names}
-    found = difflib.get_close_matches(normal(name), known, n=3)
-    return "did you mean " + " or ".join(known[match] for match in found) + "?" if found else ""
 
 
 class Named(ValueType[NamedT]):

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from umi_cli.errors import InputError
+from umi_cli.names import normal
 from umi_cli.objects.composites import Member, Structure
 from umi_cli.objects.definitions import (
     EVENT_DATA_BYTES,
@@ -19,7 +20,7 @@ from umi_cli.objects.definitions import (
     ObjectDefinition,
     OpticalProfile,
 )
-from umi_cli.objects.named_types import Enumeration, FlagSet, normal
+from umi_cli.objects.named_types import Enumeration, FlagSet
 from umi_cli.objects.obis import parse_obis
 from umi_cli.objects.toml_table import Table
 from umi_cli.objects.type_text import parse_type

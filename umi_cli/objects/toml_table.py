@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from umi_cli.errors import InputError
-from umi_cli.objects.named_types import near
+from umi_cli.names import near
 
 T = TypeVar("T")
 Path = tuple[str | int, ...]  # keys, and numbers in arrays of tables: ("object", 0, "code")

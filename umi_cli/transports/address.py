@@ -6,6 +6,7 @@ from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
 from umi_cli.errors import InputError
+from umi_cli.names import near
 
 KINDS = ("sim", "tcp", "tcp-listen", "serial", "opto", "auto", "spi")
 _PORT = re.compile(r"(?P<rest>.*)/(?P<port>\d{1,4})", re.ASCII)
@@ -25,6 +26,10 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "auto": _PROBE_OPTIONS,
     "spi": ("int", "rst", "vdd", "hvdd", "cs", "hz", "mode", "order", "power", "host"),
 }
+_FORMS = (
+    "write sim, opto:DEVICE, auto, spi:BUS.DEVICE, serial:DEVICE@BAUD, tcp:HOST:PORT"
+    " or tcp-listen:PORT"
+)
 _NETWORK_URLS = ("socket://", "rfc2217://")
 _FOREIGN_KINDS = ("serial", "opto", "spi")
 
@@ -57,11 +62,7 @@ class Address:
         if match := _BARE.fullmatch(text.strip()):  # sim/2, auto?y=7
             kind, rest = match["kind"], match["rest"]
         if kind not in KINDS:
-            raise InputError(
-                f"{text!r} is no address of a device",
-                hint="write sim, opto:DEVICE, auto, spi:BUS.DEVICE, serial:DEVICE@BAUD,"
-                " tcp:HOST:PORT or tcp-listen:PORT",
-            )
+            raise InputError(f"{text!r} is no address of a device", hint=near(kind, KINDS, _FORMS))
         rest, query = _split_query(kind, rest)
         options = _options(kind, query, text)
         target, number, port = _PARSERS[kind](rest, text)
@@ -104,9 +105,10 @@ def _check_options(kind: str, options: dict[str, str], text: str) -> None:
     known = _OPTIONS.get(kind)  # the virtual meter checks its own
     unknown = sorted(set(options) - set(known or ()))
     if known is not None and unknown:
+        said = f"its options are {', '.join(known)}" if known else "it has none"
         raise InputError(
             f"{text!r}: {kind}: has no option {', '.join(unknown)}",
-            hint=f"its options are {', '.join(known)}" if known else "it has none",
+            hint=near(unknown[0], known, said),
         )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from enum import Enum
 
 from umi_cli.errors import InputError
+from umi_cli.names import near
 from umi_cli.virtual.flash import UNTOUCHED
 
 DELAY_S = (0.01, 3.0)  # up to longer than a client waits: some answers come too late
@@ -92,10 +93,9 @@ def parse_rates(
         except ValueError:
             rate = -1.0
         if not 0 <= rate <= 1 or name not in (*names, "all"):
-            raise InputError(
-                f"{item!r:.60} is no {what}",
-                hint=f"write KIND:PROBABILITY between commas, of {', '.join(names)} or all",
-            )
+            form = f"write KIND:PROBABILITY between commas, of {', '.join(names)} or all"
+            hint = form if name in names else near(name, names, form)
+            raise InputError(f"{item!r:.60} is no {what}", hint=hint)
         rates |= dict.fromkeys(of_all, rate) if name == "all" else {name: rate}
     return rates
 

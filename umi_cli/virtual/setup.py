@@ -9,6 +9,7 @@ from typing import Any
 from umi_cli.application.packet import MAX_PACKET_BYTES
 from umi_cli.errors import InputError, UmiError
 from umi_cli.link.events import LinkSettings
+from umi_cli.names import near
 from umi_cli.optical.characters import LineSettings
 from umi_cli.types import EPOCH_UNIX_S, Role, UmiCode, UmiId, parse_datetime
 from umi_cli.virtual import life_cycle
@@ -79,11 +80,12 @@ class SimOptions:
         Raises:
             InputError: an option is unknown, or has no value of its kind.
         """
-        unknown = set(query) - set(_PARSERS)
+        unknown = sorted(set(query) - set(_PARSERS))
         if unknown:
+            known = f"its options are {', '.join(sorted(_PARSERS))}"
             raise InputError(
-                f"the virtual meter has no option {', '.join(sorted(unknown))}",
-                hint=f"its options are {', '.join(sorted(_PARSERS))}",
+                f"the virtual meter has no option {', '.join(unknown)}",
+                hint=near(unknown[0], _PARSERS, known),
             )
         values: dict[str, Any] = {
             _PARSERS[name][0]: _PARSERS[name][1](text) for name, text in query.items()
