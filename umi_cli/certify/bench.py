@@ -33,6 +33,8 @@ class BenchSettings:
     """How long the device may take to answer a frame, without the time on the wire."""
     quiet_s: float
     """How long a silence must last to be one."""
+    kind: str = "tcp"
+    """Of the address: `opto`, `spi`, `tcp` …"""
     seed: int = 0
     """Of everything that a test leaves to chance."""
     credentials: Scheme2Credentials | None = field(default=None, repr=False)
@@ -256,6 +258,8 @@ class Bench:
             Need.CREDENTIALS: settings.credentials is not None,
             Need.ROLE_KEY: settings.role_key is not None,
             Need.POWER: settings.power is not None,
+            Need.OPTICAL: settings.kind == "opto",
+            Need.SPI: settings.kind == "spi",
         }
         return frozenset(need for need, is_there in found.items() if is_there)
 

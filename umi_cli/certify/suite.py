@@ -1,4 +1,5 @@
 """All tests of the suite: importing this has them registered."""
 
+from umi_cli.certify import fragment_cases as fragment_cases
 from umi_cli.certify import link_cases as link_cases
 from umi_cli.certify.case import CASES as CASES
