@@ -356,7 +356,7 @@ def _two_commanders(bench: Bench) -> None:
 
 
 def _not_as_host(bench: Bench) -> None:
-    if bench.own == 0:
+    if Need.SPI in bench.has:
         raise NotApplicable("we are the Host on this line: the device takes its address from us")
 
 
