@@ -4,10 +4,13 @@ from difflib import get_close_matches
 
 from umi_cli.errors import InputError
 from umi_cli.virtual.defect import Defect
+from umi_cli.virtual.defects.application import APPLICATION_DEFECTS
 from umi_cli.virtual.defects.fragments import FRAGMENT_DEFECTS
 from umi_cli.virtual.defects.link import LINK_DEFECTS
 
-DEFECTS: dict[str, type[Defect]] = {each.NAME: each for each in (*LINK_DEFECTS, *FRAGMENT_DEFECTS)}
+DEFECTS: dict[str, type[Defect]] = {
+    each.NAME: each for each in (*LINK_DEFECTS, *FRAGMENT_DEFECTS, *APPLICATION_DEFECTS)
+}
 """All of them; each fails at least one test of `umi certify`."""
 
 
