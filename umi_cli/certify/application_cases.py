@@ -552,14 +552,14 @@ def _deferred(bench: Bench) -> tuple[ReadObject, Message]:
         if definition.kind.is_array or definition.secret:
             continue
         command = ReadObject(code=definition.code)
-        message = bench.result_of(command)
+        message = bench.ask(bench.packet(command), command)
         if message.packet_type == PacketType.WAIT:
             return command, message
     raise NotApplicable("the device answers every read at once")
 
 
 def _complete(bench: Bench, **fields: Any) -> Message:
-    return bench.result_of(Complete(), **fields)
+    return bench.ask(bench.packet(Complete(), **fields), Complete())
 
 
 @case(

@@ -1,11 +1,13 @@
 """What a test does with the device: frames and packets, right or wrong, and what comes back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
 
 from umi_cli.application.codes import PacketType, ResultCode
+from umi_cli.application.commands import Complete
 from umi_cli.application.packet import ENVELOPE_BYTES, Envelope, Message
 from umi_cli.application.payload import Command, Payload
 from umi_cli.certify.case import Failure, Need, NotApplicable, expect, fail
@@ -14,12 +16,18 @@ from umi_cli.certify.raw_line import RawLine
 from umi_cli.device.credentials import Scheme1Credentials, Scheme2Credentials
 from umi_cli.device.driver import InDoubtError
 from umi_cli.device.meter import Meter
-from umi_cli.errors import MalformedError, RefusedError
+from umi_cli.device.protection import Protection
+from umi_cli.device.protection1 import Scheme1
+from umi_cli.device.protection2 import Scheme2
+from umi_cli.device.session import Session
+from umi_cli.errors import MalformedError, RefusedError, UmiError
 from umi_cli.link.frame import MAX_SEQUENCE, Frame, FrameType, LinkErrorCode
 from umi_cli.objects.catalogue import Catalogue
-from umi_cli.types import UNKNOWN_DEVICE
+from umi_cli.types import UNKNOWN_DEVICE, Role, UmiId
 
 R = TypeVar("R", bound=Payload)
+
+MAX_WAITS = 100
 
 _OF_THE_DEVICE = (FrameType.SIMPLE, FrameType.RESYNC)
 """What a Peripheral says of its own accord, while a test waits for an answer."""
@@ -230,8 +238,18 @@ class Bench:
             raise Failure(f"the answer to {command.title} is no packet: {error}") from error
 
     def result_of(self, command: Command[Any], **fields: Any) -> Message:
-        """Send a sound packet of a command and return its response, whatever its result."""
-        return self.ask(self.packet(command, **fields), command)
+        """Send a sound packet of a command and return its response, whatever its result.
+
+        One that is deferred is waited for.
+        """
+        message = self.ask(self.packet(command, **fields), command)
+        for _ in range(MAX_WAITS):
+            if message.packet_type != PacketType.WAIT or message.argument != ResultCode.OK:
+                return message
+            self.wait(int.from_bytes(message.payload, "little") / 1000)
+            fetch = self.packet(Complete(), transaction=message.transaction)
+            message = self.ask(fetch, Complete())
+        raise Failure(f"{command.title} was deferred {MAX_WAITS} times")
 
     def request(self, command: Command[R]) -> R:
         """Send a command as guest, and return its reply; `Failure` if it is refused."""
@@ -262,6 +280,55 @@ class Bench:
             Need.SPI: settings.kind == "spi",
         }
         return frozenset(need for need, is_there in found.items() if is_there)
+
+    @contextmanager
+    def secured(self) -> Iterator[Meter]:
+        """Open the device in the role that we can prove, and end the session at the end.
+
+        Raises:
+            NotApplicable: there is nothing to prove ourselves with.
+            Failure: the device does not let us.
+        """
+        session = Session(
+            self.meter.transport,
+            own_id=self._secured_id,
+            protection=self._protection(),
+            driver=self.meter.session.driver,
+        )
+        try:
+            session.begin()
+        except UmiError as error:
+            raise Failure(f"no session came about: {error}") from error
+        try:
+            yield Meter(self.meter.transport, session, self.catalogue)
+        finally:
+            session.finish()
+
+    def _protection(self) -> Protection:
+        if self.settings.credentials is not None:
+            return Scheme2(self.settings.credentials)
+        if self.settings.role_key is not None:
+            return Scheme1(self.settings.role_key)
+        raise NotApplicable("no --key was given")
+
+    @property
+    def _secured_id(self) -> UmiId:
+        """Return who we are where we prove it: the subject of our certificate (protocol 6.4)."""
+        credentials = self.settings.credentials
+        return (
+            self.meter.session.own_id
+            if credentials is None
+            else credentials.certificate.body.subject
+        )
+
+    @property
+    def role(self) -> Role:
+        """Return the role that we can prove; `NotApplicable` if there is none."""
+        if self.settings.credentials is not None:
+            return self.settings.credentials.role
+        if self.settings.role_key is not None:
+            return self.settings.role_key.role
+        raise NotApplicable("no --key was given")
 
     def credentials(self) -> Scheme2Credentials:
         """Return what we prove ourselves with; `NotApplicable` without."""

@@ -7,9 +7,11 @@ from umi_cli.virtual.defect import Defect
 from umi_cli.virtual.defects.application import APPLICATION_DEFECTS
 from umi_cli.virtual.defects.fragments import FRAGMENT_DEFECTS
 from umi_cli.virtual.defects.link import LINK_DEFECTS
+from umi_cli.virtual.defects.objects import OBJECT_DEFECTS
 
 DEFECTS: dict[str, type[Defect]] = {
-    each.NAME: each for each in (*LINK_DEFECTS, *FRAGMENT_DEFECTS, *APPLICATION_DEFECTS)
+    each.NAME: each
+    for each in (*LINK_DEFECTS, *FRAGMENT_DEFECTS, *APPLICATION_DEFECTS, *OBJECT_DEFECTS)
 }
 """All of them; each fails at least one test of `umi certify`."""
 
