@@ -73,6 +73,7 @@ class Bench:
         self.peer = 0
         """The device's."""
         self._transaction = 0
+        self._cleanups: list[Callable[[], None]] = []
 
     # --- the run of a test ----------------------------------------------------------------
 
@@ -89,6 +90,15 @@ class Bench:
         self.raw.drain(self.settings.quiet_s / 10)
         self.sync()
         self.forget_link()
+
+    def at_end(self, clean_up: Callable[[], None]) -> None:
+        """Have something done when the test has ended, however it ended."""
+        self._cleanups.append(clean_up)
+
+    def end(self) -> None:
+        """Do what tests have asked for, the last first; `UmiError` if the device is gone."""
+        while self._cleanups:
+            self._cleanups.pop()()
 
     def forget_link(self) -> None:
         """Have the sound link start over with a RESYNC, after frames were sent behind its back."""

@@ -1,5 +1,6 @@
 """A scheme 2 session made by hand, so that any of its packets can be wrong (protocol 6.3)."""
 
+from contextlib import suppress
 from typing import Any
 
 from umi_cli.application.codes import PacketType, ResultCode
@@ -8,6 +9,7 @@ from umi_cli.application.packet import ENVELOPE_BYTES, Envelope, Message
 from umi_cli.application.payload import Command
 from umi_cli.application.security_commands import (
     S2AddCertificate,
+    S2EndSession,
     S2GetCertificate,
     S2StartSession,
 )
@@ -43,6 +45,14 @@ class HandSession:
         self.salt_a = new_salt()
         self.salt_b = self._start()
         self.sealed = SealedSession.of_commander(self.key(), self.own_id)
+        bench.at_end(self.close)
+
+    def close(self) -> None:
+        """End the session, so that the next test finds none; the device may have ended it."""
+        if self.sealed.is_alive:
+            with suppress(Failure, SessionDeadError):
+                self._bench.transact(self.seal(S2EndSession()), S2EndSession())
+            self.sealed.end()
 
     def _start(self) -> bytes:
         command = S2StartSession(salt_a=self.salt_a)

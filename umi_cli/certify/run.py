@@ -110,7 +110,10 @@ def _judge(bench: Bench, case: Case) -> tuple[Verdict, str]:
     """Run a test; a device that cannot be worked with has failed it."""
     try:
         bench.begin(case.number)
-        case.run(bench)
+        try:
+            case.run(bench)
+        finally:
+            bench.end()
     except NotApplicable as reason:
         return Verdict.LEFT_OUT, str(reason)
     except Failure as failure:

@@ -1,8 +1,11 @@
 """Tests of scheme 2 sessions: keys, counters, what is refused inside and outside (protocol 6.3)."""
 
+from typing import Any
+
 from umi_cli.application.codes import PacketType, ResultCode
 from umi_cli.application.commands import NoOperation, ReadObject
 from umi_cli.application.packet import ENVELOPE_BYTES
+from umi_cli.application.payload import Command
 from umi_cli.application.security_commands import (
     S1AuthLogout,
     S1AuthRequest,
@@ -58,12 +61,9 @@ def _whole_scheme1(bench: Bench) -> None:
     _expect_whole(bench, S1AuthRequest(role=Role.SERVICE, nonce_a=new_salt()), S1AuthLogout())
 
 
-def _expect_whole(bench: Bench, *commands: object) -> None:
-    found = {}
-    for command in commands:
-        message = bench.result_of(command)  # type: ignore[arg-type]
-        found[message.packet_type & 0xFE, str(command).partition("(")[0]] = message.argument
-    absent = [name for (_, name), code in found.items() if code in _ABSENT]
+def _expect_whole(bench: Bench, *commands: Command[Any]) -> None:
+    found = {command.TYPE.name: bench.result_of(command).argument for command in commands}
+    absent = [name for name, code in found.items() if code in _ABSENT]
     expect(
         len(absent) in (0, len(commands)),
         f"{', '.join(absent)} are not there, the others are",

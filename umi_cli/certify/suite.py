@@ -5,4 +5,5 @@ from umi_cli.certify import fragment_cases as fragment_cases
 from umi_cli.certify import link_cases as link_cases
 from umi_cli.certify import object_cases as object_cases
 from umi_cli.certify import session_cases as session_cases
+from umi_cli.certify import signature_cases as signature_cases
 from umi_cli.certify.case import CASES as CASES
