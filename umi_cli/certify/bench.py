@@ -10,9 +10,11 @@ from umi_cli.application.codes import PacketType, ResultCode
 from umi_cli.application.commands import Complete
 from umi_cli.application.packet import ENVELOPE_BYTES, Envelope, Message
 from umi_cli.application.payload import Command, Payload
+from umi_cli.certificates.cvc import Certificate
 from umi_cli.certify.case import Failure, Need, NotApplicable, expect, fail
 from umi_cli.certify.evidence import Recorder
 from umi_cli.certify.raw_line import RawLine
+from umi_cli.crypto import Signer
 from umi_cli.device.credentials import Scheme1Credentials, Scheme2Credentials
 from umi_cli.device.driver import InDoubtError
 from umi_cli.device.meter import Meter
@@ -47,6 +49,8 @@ class BenchSettings:
     """Of everything that a test leaves to chance."""
     credentials: Scheme2Credentials | None = field(default=None, repr=False)
     role_key: Scheme1Credentials | None = field(default=None, repr=False)
+    authority: tuple[Certificate, Signer] | None = field(default=None, repr=False)
+    """A signing authority that the device trusts, and its key."""
     power: Callable[[bool], None] | None = None
     """Switches the device on (true) and off."""
 
@@ -285,6 +289,7 @@ class Bench:
         found = {
             Need.CREDENTIALS: settings.credentials is not None,
             Need.ROLE_KEY: settings.role_key is not None,
+            Need.AUTHORITY: settings.authority is not None,
             Need.POWER: settings.power is not None,
             Need.OPTICAL: settings.kind == "opto",
             Need.SPI: settings.kind == "spi",
@@ -345,6 +350,18 @@ class Bench:
         if self.settings.credentials is None:
             raise NotApplicable("no --key and --cert were given")
         return self.settings.credentials
+
+    def role_key(self) -> Scheme1Credentials:
+        """Return the scheme 1 key of a role; `NotApplicable` without."""
+        if self.settings.role_key is None:
+            raise NotApplicable("no --role-key was given")
+        return self.settings.role_key
+
+    def authority(self) -> tuple[Certificate, Signer]:
+        """Return the authority that the device trusts, and its key; `NotApplicable` without."""
+        if self.settings.authority is None:
+            raise NotApplicable("no --ca-key and --ca-cert were given")
+        return self.settings.authority
 
 
 def describe(frame: Frame) -> str:
