@@ -9,7 +9,7 @@ from umi_cli.certify.case import CASES, Case, Failure, Level, Need, NotApplicabl
 from umi_cli.certify.evidence import Piece
 from umi_cli.errors import LostError, UmiError
 
-MAX_LOST = 3  # tests in a row that find nobody there: the run ends
+MAX_LOST = 10  # tests in a row that find nobody there: the run ends
 
 
 class Verdict(StrEnum):
@@ -76,7 +76,7 @@ def run_cases(
         result = done.get(case.number) or _run_case(bench, case, allowed)
         results.append(result)
         on_result(result)
-        lost = lost + 1 if result.message.startswith(_LOST) else 0
+        lost = lost + 1 if result.message.startswith(_GONE) else 0
         if lost >= MAX_LOST:
             raise LostError(
                 f"the device is gone: {result.number} and the {lost - 1} before it found nobody",
@@ -85,7 +85,7 @@ def run_cases(
     return results
 
 
-_LOST = "the device was lost: "
+_GONE = "before the test, the device did not answer a RESYNC: "
 
 
 def _run_case(bench: Bench, case: Case, allowed: frozenset[Need]) -> Result:
@@ -110,6 +110,9 @@ def _judge(bench: Bench, case: Case) -> tuple[Verdict, str]:
     """Run a test; a device that cannot be worked with has failed it."""
     try:
         bench.begin(case.number)
+    except (Failure, UmiError) as error:
+        return Verdict.FAILED, f"{_GONE}{error}"
+    try:
         try:
             case.run(bench)
         finally:
@@ -118,8 +121,6 @@ def _judge(bench: Bench, case: Case) -> tuple[Verdict, str]:
         return Verdict.LEFT_OUT, str(reason)
     except Failure as failure:
         return Verdict.FAILED, str(failure)
-    except LostError as error:
-        return Verdict.FAILED, f"{_LOST}{error}"
     except UmiError as error:
         return Verdict.FAILED, f"the device could not be worked with: {error}"
     return Verdict.PASSED, ""

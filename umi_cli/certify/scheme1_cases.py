@@ -247,8 +247,8 @@ def _macd(bench: Bench, *, start_s: int, end_s: int, key: AesKey | None = None) 
         envelope + message.encode_unsigned(),
         key or credentials.key,
         role=credentials.role,
-        valid_from_s=now_s + start_s,
-        valid_until_s=now_s + end_s,
+        valid_from_s=max(0, now_s + start_s),
+        valid_until_s=max(0, now_s + end_s),
     )
     return envelope + replace(message, signature=record.encode()).encode()
 

@@ -64,8 +64,8 @@ class _Signed:
             envelope.encode() + message.encode_unsigned(),
             signer or self.signer,
             role=self.role if role is None else role,
-            valid_from_s=self.now_s + window[0],
-            valid_until_s=self.now_s + window[1],
+            valid_from_s=max(0, self.now_s + window[0]),
+            valid_until_s=max(0, self.now_s + window[1]),
         )
         return replace(message, signature=record.encode())
 

@@ -5,13 +5,26 @@ from difflib import get_close_matches
 from umi_cli.errors import InputError
 from umi_cli.virtual.defect import Defect
 from umi_cli.virtual.defects.application import APPLICATION_DEFECTS
+from umi_cli.virtual.defects.certificates import CERTIFICATE_DEFECTS
 from umi_cli.virtual.defects.fragments import FRAGMENT_DEFECTS
 from umi_cli.virtual.defects.link import LINK_DEFECTS
 from umi_cli.virtual.defects.objects import OBJECT_DEFECTS
+from umi_cli.virtual.defects.scheme1 import SCHEME1_DEFECTS
+from umi_cli.virtual.defects.sessions import SESSION_DEFECTS
+from umi_cli.virtual.defects.signatures import SIGNATURE_DEFECTS
 
 DEFECTS: dict[str, type[Defect]] = {
     each.NAME: each
-    for each in (*LINK_DEFECTS, *FRAGMENT_DEFECTS, *APPLICATION_DEFECTS, *OBJECT_DEFECTS)
+    for each in (
+        *LINK_DEFECTS,
+        *FRAGMENT_DEFECTS,
+        *APPLICATION_DEFECTS,
+        *OBJECT_DEFECTS,
+        *SESSION_DEFECTS,
+        *SIGNATURE_DEFECTS,
+        *CERTIFICATE_DEFECTS,
+        *SCHEME1_DEFECTS,
+    )
 }
 """All of them; each fails at least one test of `umi certify`."""
 
