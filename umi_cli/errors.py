@@ -7,6 +7,11 @@ command line catches `UmiError` once and prints it.
 from typing import ClassVar
 
 
+def install_hint(extra: str) -> str:
+    """Return how a part that is not installed is got; in quotes, for zsh expands brackets."""
+    return f"install it with: pip install 'umi-cli[{extra}]'"
+
+
 class UmiError(Exception):
     """Anything that umi-cli reports to its user: one sentence, and what to do next."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from umi_cli import crypto
 from umi_cli.crypto import SCALAR_BYTES, Secret
-from umi_cli.errors import KeyUnusableError, MalformedError, SignatureError
+from umi_cli.errors import KeyUnusableError, MalformedError, SignatureError, install_hint
 from umi_cli.security.token_uri import TokenUri, check_module
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _load(path: str) -> Any:
     except ImportError as error:
         raise KeyUnusableError(
             "keys in PKCS#11 tokens need the package python-pkcs11, which is not installed",
-            hint="install it with: pip install 'umi-cli[hsm]'",
+            hint=install_hint("hsm"),
         ) from error
     try:
         return pkcs11.lib(path)

@@ -146,8 +146,20 @@ def test_on_does_not_wait_where_every_port_is_empty(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     outcome = call_umi(capsys, "-p", EMPTY, "ports", "power", "on")
-    assert outcome.exit == 0
-    assert "no port is on" in outcome.stderr
+    assert outcome.exit == 14
+    assert "port 1 is empty" in outcome.stderr
+
+
+def test_a_port_that_was_asked_for_and_is_empty_is_an_error(
+    capsys: pytest.CaptureFixture[str], config: Path
+) -> None:
+    words = described(config, _1=EMPTY, _2=FIRST, _3=EMPTY)
+    document = call_umi(capsys, *words, "ports", "power", "on", "2", "1", "--json").document
+    assert document["error"]["exit"] == 14
+    assert "port 1 is empty" in document["error"]["message"]
+    assert [row["state"] for row in document["data"]] == ["on", "off: empty"]
+    several = call_umi(capsys, *words, "ports", "power", "on", "1", "3")
+    assert "ports 1, 3 are empty" in several.stderr
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "soon"])

@@ -40,6 +40,7 @@ BROKEN = {
     "regex": (HEAD + '[optical]\nmatch = "("\n', 6, "optical.match: not a regular expression"),
     "v": (HEAD + '[optical]\nv = "10"\n', 6, "optical.v: '10' is not a digit"),
     "y": (HEAD + '[optical]\nv = "0"\n\ny = 6\n', 8, "optical.y: a text is expected"),
+    "y of others": (HEAD + '[optical]\ny = "3"\n', 6, "optical.y: '3' is not a mode of the"),
     "wakeup": (HEAD + '[optical]\nwakeup = "x"\n', 6, "optical.wakeup: 'x' is not none or std"),
     "delay": (HEAD + "[optical]\nswitch_delay_ms = -1\n", 6, "switch_delay_ms: -1 is out of range"),
     "optical key": (HEAD + '[optical]\nwake_up = "std"\n', 6, "optical.wake_up: there is no such"),
@@ -67,6 +68,7 @@ BROKEN = {
     ),
     "roles": (HEAD + WHOLE + 'write = ["king"]\n', 11, "object.write: there is no role 'king'"),
     "roles type": (HEAD + WHOLE + 'read = "all"\n', 11, "object.read: a list is expected"),
+    "volatile": (HEAD + RECORD + CRC + 'volatile = "x"\n', 13, "member.volatile: true or false"),
     "secret": (HEAD + WHOLE + "secret = 1\n", 11, "object.secret: true or false is expected"),
     "obis": (HEAD + WHOLE + 'obis = "7.0"\n', 11, "object.obis: '7.0' is not an OBIS code"),
     "obis twice": (
@@ -315,6 +317,17 @@ def test_access_of_the_ei4() -> None:
     assert ei4("manufacturer-id").read == RoleSet.everyone()
     assert ei4("clock-control").write == RoleSet.of(Role.SERVICE, Role.UTILITY_SUPPLIER)
     assert Role.GUEST not in ei4("gsm-status").read
+
+
+def test_what_changes_by_itself() -> None:
+    assert ei4("metrology-clock").volatile_members == ("now", "last_sync", "local_adjust", "status")
+    assert ei4("profile-status").volatile_members == (
+        "last_execution",
+        "entries",
+        "first_timestamp",
+    )
+    assert ei4("manufacturer-id").volatile_members == ()
+    assert not ei4("umi-id").volatile
 
 
 def test_the_virtual_keys_are_secret_and_for_writing_only() -> None:

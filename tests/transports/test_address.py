@@ -255,6 +255,19 @@ def test_blanks_around_an_address_do_not_matter() -> None:
         "auto/16",
         "auto?rate=9600",
         "tty:/dev/x",
+        "opto:/dev/ttyUSB0?y=6&y=7",
+        "opto:/dev/ttyUSB0?y=6&y=6",
+        "sim:?seed=1&fault=drop:0.1&seed=2",
+        "opto:socket://192.0.2.7?echo=on&echo=off",
+        "opto:socket://127.0.0.1",
+        "opto:socket://127.0.0.1/2",
+        "opto:socket://:4059",
+        "serial:socket://",
+        "serial:socket://127.0.0.1:0",
+        "serial:socket://127.0.0.1:65536",
+        "serial:socket://127.0.0.1:http",
+        "serial:socket://[::1",
+        "serial:rfc2217://gateway@9600",
     ],
 )
 def test_what_is_no_address(text: str) -> None:
@@ -273,6 +286,9 @@ def test_mistakes_of_a_kind_are_told_with_the_way_it_is_written() -> None:
         "serial:/dev/x@0": "serial:/dev/ttyUSB0@9600",
         "tcp:h:1?x": "it has none",
         "tcp-listen:1?x": "its options are wait",
+        "auto?y=6&y=7": "leave one of them",
+        "opto:socket://gateway": "socket://HOST:PORT",
+        "serial:rfc2217://gateway": "rfc2217://HOST:PORT",
     }.items():
         with pytest.raises(InputError) as caught:
             Address.parse(text)

@@ -478,7 +478,7 @@ def test_a_missing_module_is_told_how_to_install(module: str, extra: str) -> Non
         assert rig.log == ()
     assert code == "no-such-port"
     assert f"need the Python module {module}" in message.replace("needs", "need")
-    assert hint == f"pip install {extra}"
+    assert hint == f"install it with: pip install '{extra}'"
 
 
 def test_what_is_open_is_not_handed_to_other_programs() -> None:

@@ -167,7 +167,7 @@ def test_a_module_that_is_missing_or_too_old_is_told_how_to_install(
         code, told, hint = run(rig, f'{block}\nsay(refusal(find, "INTB"))')
     assert code == "no-such-port"
     assert told.startswith(f"spi:0.0: {message}")
-    assert hint == "pip install umi-cli[gpio]"
+    assert hint == "install it with: pip install 'umi-cli[gpio]'"
 
 
 def test_lines_are_requested_as_they_are_used() -> None:

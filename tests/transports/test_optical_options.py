@@ -90,6 +90,8 @@ def test_a_wake_up_is_what_the_datasheet_says() -> None:
         ("v=A", "v is 0"),
         ("y=a", "y is 6 to 9"),
         ("y=66", "y is 6 to 9"),
+        ("y=0", "y is 6 to 9"),
+        ("y=5", "y is 6 to 9"),
         ("y=٦", "y is 6 to 9"),
         ("switch-delay=401", "0 to 400"),
         ("switch-delay=-1", "0 to 400"),

@@ -99,7 +99,7 @@ def test_a_port_that_another_program_has_locked() -> None:
         "/dev/nosuch",
         "/dev/null",
         "nosuch://x",
-        "socket://x",
+        "socket://127.0.0.1:1",
         "loop://?nosuch=1",
         "hwgrep://nosuch-device",
     ],
@@ -115,10 +115,21 @@ def test_no_such_device(device: str) -> None:
 def test_what_is_no_terminal(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"precious")
-    for path in (file, tmp_path):
-        with pytest.raises(NoSuchPortError, match="cannot be opened"):
+    for path, reason in {
+        file: "is no serial port",
+        Path("/dev/null"): "is no serial port",
+        tmp_path: "cannot be opened",
+    }.items():
+        with pytest.raises(NoSuchPortError, match=f"{path} {reason}") as caught:
             umi_cli.connect(f"serial:{path}@9600")
+        assert "ioctl" not in str(caught.value)
     assert file.read_bytes() == b"precious"
+
+
+def test_nobody_listens_at_a_url() -> None:
+    """Said in the words of the system, and not in those of the library."""
+    with pytest.raises(NoSuchPortError, match=r"cannot be opened \(Connection refused\)$"):
+        umi_cli.connect("serial:socket://127.0.0.1:1")
 
 
 def test_a_device_that_is_not_for_everybody() -> None:

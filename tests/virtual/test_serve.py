@@ -479,6 +479,13 @@ def test_a_name_that_cannot_be_made(tmp_path: Path, simulation: Simulation) -> N
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("name", ["", "/"])
+def test_what_is_no_name_at_all(name: str, simulation: Simulation) -> None:
+    with Server(simulation) as server, pytest.raises(InputError, match="is no name") as caught:
+        server.open_optical(Path(name))
+    assert caught.value.exit_code == 2
+
+
 def test_a_name_left_behind_is_taken_over(tmp_path: Path, simulation: Simulation) -> None:
     link = tmp_path / "meter"
     gone = "/dev/pts/999999"

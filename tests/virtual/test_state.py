@@ -207,6 +207,23 @@ def test_what_is_no_state_file_at_all(text: str) -> None:
     assert "move this one away" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "it is empty"),
+        (" \n", "it is empty"),
+        ('{"schema"', "not JSON from line 1, column 10 on"),
+        ("{}", "it lacks 'schema'"),
+        ("[]", "something in it is of the wrong kind"),
+        ("[" * 100_000, "it is nested too deep"),
+        ('{"schema":"umi-state/2"}', "its schema is not umi-state/1"),
+    ],
+)
+def test_the_reason_is_said_in_plain_words(text: str, reason: str) -> None:
+    with pytest.raises(InputError, match=rf"virtual meter: {reason}$"):
+        load_memory(text, "bench.json")
+
+
 def places(content: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """Return the way to everything in a JSON document, a few elements of each list."""
     found = [path] if path else []

@@ -54,10 +54,13 @@ def _with_defaults(attributes: dict[str, Any]) -> dict[str, Any]:
 class UmiCommand(click.Command):
     """A command that takes the shared options, and whose help ends in examples."""
 
-    def __init__(self, *args: Any, examples: str, **attributes: Any) -> None:
+    def __init__(
+        self, *args: Any, examples: str, forgives_settings: bool = False, **attributes: Any
+    ) -> None:
         super().__init__(*args, **_with_defaults(attributes))
         self.examples = examples.strip()
         self.params = [*self.params, *GLOBAL_OPTIONS, HELP]
+        self._forgives_settings = forgives_settings
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write where the shared options are, and the examples."""
@@ -69,7 +72,7 @@ class UmiCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Settle what holds for the command, and run it."""
-        ctx.obj.begin(_path(ctx))
+        ctx.obj.begin(_path(ctx), forgives_settings=self._forgives_settings)
         return super().invoke(ctx)
 
 

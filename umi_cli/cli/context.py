@@ -45,6 +45,7 @@ class App:
         self._argv = tuple(argv)
         self.environment = environment
         self._settings: Settings | None = None
+        self.settings_fault: UmiError | None = None
         self._catalogue: Catalogue | None = None
         self._ahead = form_ahead(argv)
         self.report = Report(self._ahead or _form_of(environment), clock=time.monotonic)
@@ -81,10 +82,26 @@ class App:
         """Tell whether the user asked to see where an error comes from."""
         return self._settings is not None and self._settings.verbose > 1
 
-    def begin(self, command: str) -> None:
-        """Settle what holds for a command, whose options are all known now."""
+    def begin(self, command: str, *, forgives_settings: bool = False) -> None:
+        """Settle what holds for a command, whose options are all known now.
+
+        Args:
+            forgives_settings: go on without a configuration file that cannot be used, and keep in
+                `settings_fault` why.
+        """
         self.report.command = command
+        if forgives_settings:
+            self._settle_all_the_same()
         self.report.form = self.settings.form
+
+    def _settle_all_the_same(self) -> None:
+        try:
+            _ = self.settings
+        except UmiError as error:
+            from umi_cli.cli.settings import settle
+
+            self._settings = settle(self.given, self.environment, reads_file=False)
+            self.settings_fault = error
 
     @contextlib.contextmanager
     def connect(self, *, is_secret: bool = False) -> "Iterator[Meter]":

@@ -42,21 +42,37 @@ def power() -> None:
 @click.option("--for", "seconds", type=params.SECONDS, metavar="SECONDS", help="Then switch off")
 @pass_app
 def on(app: App, numbers: tuple[int, ...], seconds: float | None) -> None:
-    """Switch ports on, and hold them until Ctrl-C or for some seconds."""
+    """Switch ports on, and hold them until Ctrl-C or for some seconds.
+
+    A port that is empty is not on: that is an error (14) if it was named, or if all of them are.
+    """
     from contextlib import ExitStack
 
     with ExitStack() as stack:
         rows = []
+        empty: list[int] = []
         clocks = []
         for port in _chosen(app, numbers):
             transport = stack.enter_context(_switched_on(port))
             rows.append(_record(port, "off: empty" if transport is None else "on"))
+            empty += [] if transport else [port.number]
             clocks += [transport.clock] if transport else []
-        if clocks:
+        is_failed = bool(empty) and (bool(numbers) or not clocks)
+        if not is_failed:
             _hold(app, clocks[0], seconds)
-        else:
-            app.note("no port is on")
     _emit(app, rows)
+    if is_failed:
+        raise _no_peripheral(empty)
+
+
+def _no_peripheral(empty: Sequence[int]) -> NoAnswerError:
+    """Return the error of ports that were to be on, and are empty."""
+    ports = ", ".join(map(str, empty))
+    are = f"port {ports} is" if len(empty) == 1 else f"ports {ports} are"
+    return NoAnswerError(
+        f"{are} empty, and off again",
+        hint="plug the Peripheral in; see who is there with: umi ports power scan",
+    )
 
 
 @power.command(examples="umi ports power off\numi ports power off 2")

@@ -33,6 +33,8 @@ COMMANDS: dict[str, Entry] = {
     "image": Entry(
         "umi_cli.cli.image:image", "Build, show, verify, sign and encrypt image packages."
     ),
+    "export": Entry("umi_cli.cli.export:export", "Write all that a device gives to one JSON file."),
+    "diff": Entry("umi_cli.cli.diff:diff", "Compare two exports, or an export with the device."),
     "auth": Entry("umi_cli.cli.auth:auth", "Authenticate, and report what was proved."),
     "sign": Entry(
         "umi_cli.cli.sign:sign", "Sign a command here and now, to be sent elsewhere later."
@@ -50,6 +52,9 @@ COMMANDS: dict[str, Entry] = {
         "umi_cli.cli.host:host", "Be a Host: serve its objects, and forward to its ports."
     ),
     "ports": Entry("umi_cli.cli.ports:ports", "List the ports of this host; nothing is sent."),
+    "doctor": Entry(
+        "umi_cli.cli.doctor:doctor", "Check this host, its ports and keys, and the device."
+    ),
     "spec": Entry("umi_cli.cli.spec:spec", "Say what of UMI is implemented, and on what grounds."),
 }
 """The commands of `umi`, in the order its help lists them."""

@@ -73,19 +73,23 @@ class _Layer:
     values: Mapping[str, Any]
 
 
-def settle(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+def settle(
+    given: Mapping[str, Any], environment: Mapping[str, str], *, reads_file: bool = True
+) -> Settings:
     """Return the settings that hold.
 
     Args:
         given: options of the command line, by key.
         environment: the environment variables.
+        reads_file: take the configuration file into account.
 
     Raises:
         InputError: a value, a key or a profile is wrong, or two forms of output are asked for.
     """
     layers = [_Layer("command line", given), from_environment(environment)]
     merged = ChainMap(*(dict(layer.values) for layer in layers))
-    layers.append(from_profile(merged.get("config"), merged.get("profile"), environment))
+    if reads_file:
+        layers.append(from_profile(merged.get("config"), merged.get("profile"), environment))
     values = ChainMap(*(dict(layer.values) for layer in layers))
     for name in ("key", "cert"):
         if values.get(name) == "":

@@ -25,8 +25,8 @@ def standing_record(standing: "Standing") -> dict[str, Any]:
         "encrypted": standing.is_encrypted,
         "confirmed": standing.is_confirmed,
         "forward_secrecy": False,
-        "own_certificate": _certificate(standing.own_certificate),
-        "device_certificate": _certificate(standing.device_certificate),
+        "own_certificate": certificate_record(standing.own_certificate),
+        "device_certificate": certificate_record(standing.device_certificate),
         "pinned": standing.is_pinned,
     }
 
@@ -47,7 +47,8 @@ def standing_rows(standing: "Standing") -> dict[str, str]:
     return rows
 
 
-def _certificate(certificate: "Certificate | None") -> dict[str, Any] | None:
+def certificate_record(certificate: "Certificate | None") -> dict[str, Any] | None:
+    """Return what tells one certificate from another."""
     if certificate is None:
         return None
     body = certificate.body

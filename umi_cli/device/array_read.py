@@ -28,6 +28,7 @@ def read_array(
     part: ObjectPart,
     element_bytes: int,
     chunk_elements: int | None = None,
+    on_elements: Callable[[int], None] | None = None,
 ) -> ArrayRead:
     """Read elements of an array, in one response or as many as the device needs.
 
@@ -36,15 +37,16 @@ def read_array(
         part: the elements, and the member of each.
         element_bytes: how long one is.
         chunk_elements: how many the device gave at once before; None to ask for all.
+        on_elements: told how many are here, after each response of several.
 
     Raises:
         UmiError: what `read` raises, if nothing came at all.
     """
     if chunk_elements is not None:
-        return _Chunks(read, part, element_bytes, chunk_elements).run()
+        return _Chunks(read, part, element_bytes, chunk_elements, on_elements).run()
     if part.last != TO_END:
         wanted = part.last - part.first + 1
-        result = _Chunks(read, part, element_bytes, wanted).run()
+        result = _Chunks(read, part, element_bytes, wanted, on_elements).run()
         is_limit = result.chunk_elements != wanted
         return result if is_limit else replace(result, chunk_elements=None)
     try:
@@ -52,7 +54,8 @@ def read_array(
     except UmiError as error:
         if not _is_too_long(error):
             raise
-    return _Chunks(read, part, element_bytes, max(1, FIRST_CHUNK_BYTES // element_bytes)).run()
+    first = max(1, FIRST_CHUNK_BYTES // element_bytes)
+    return _Chunks(read, part, element_bytes, first, on_elements).run()
 
 
 def _is_too_long(error: UmiError) -> bool:
@@ -72,11 +75,13 @@ class _Chunks:
         part: ObjectPart,
         element_bytes: int,
         chunk_elements: int,
+        on_elements: Callable[[int], None] | None,
     ) -> None:
         self._read = read
         self._part = part
         self._element_bytes = element_bytes
         self._chunk = chunk_elements
+        self._on_elements = on_elements or (lambda count: None)
         self._raw = bytearray()
 
     @property
@@ -87,7 +92,7 @@ class _Chunks:
         last = min(self._part.last, MAX_ELEMENT)
         try:
             while self._next <= last and self._take(min(self._next + self._chunk - 1, last)):
-                pass
+                self._on_elements(self._next - self._part.first)
         except UmiError as error:
             if not self._raw:
                 raise

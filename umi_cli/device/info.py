@@ -48,7 +48,7 @@ def read_info(meter: Meter) -> Info:
     device_id: UmiId | None = None
     objects: dict[str, Value] = {}
     refused: dict[str, RefusedError] = {}
-    host_time = _host_time(meter)
+    asked_at = host_time(meter)
     try:
         device_id = meter.device_id
     except RefusedError as error:
@@ -63,23 +63,25 @@ def read_info(meter: Meter) -> Info:
                 continue
             refused[section] = error
         if section == "clock":
-            host_time = _host_time(meter)  # now: on a slow line the rest takes a while
+            asked_at = host_time(meter)  # now: on a slow line the rest takes a while
     addresses = meter.session.link.addresses
     return Info(
         device_id=device_id,
         objects=objects,
         refused=refused,
-        host_time=host_time,
-        clock_difference_s=_difference_s(objects.get("clock"), host_time),
+        host_time=asked_at,
+        clock_difference_s=difference_s(objects.get("clock"), asked_at),
         standing=meter.session.standing,
         addresses=(addresses.own, addresses.peer),
     )
 
 
-def _host_time(meter: Meter) -> datetime:
+def host_time(meter: Meter) -> datetime:
+    """Return the time of this host, in whole seconds of UTC."""
     return EPOCH + timedelta(seconds=meter.session.utc_s())
 
 
-def _difference_s(clock: Value, host_time: datetime) -> int | None:
+def difference_s(clock: Value, host_time: datetime) -> int | None:
+    """Return what a device's clock, read at a time of the host, is ahead of it; None if unset."""
     now = clock.get("now") if isinstance(clock, dict) else None
     return round((now - host_time).total_seconds()) if isinstance(now, datetime) else None

@@ -136,11 +136,14 @@ class Meter:
         """Make sure that the device answers; raises as `Session.request` does."""
         self.session.request(NoOperation())
 
-    def read(self, part: str | ObjectPart) -> ObjectValue:
+    def read(
+        self, part: str | ObjectPart, *, on_elements: Callable[[int], None] | None = None
+    ) -> ObjectValue:
         """Read an object, or a part of it.
 
         Args:
             part: such as `umi.1.1.0.0`, `manufacturer-id/serial` or `profile-table[0:47]`.
+            on_elements: told how many elements of an array are here, whenever some more are.
 
         Raises:
             NotInDatasheetError: the datasheet has no such object, or its bank is not the device's.
@@ -154,7 +157,7 @@ class Meter:
         array = self.catalogue.type_of(part)
         element_bytes = array.element.max_bytes if isinstance(array, Array) else array.max_bytes
         chunk = self._chunks.get(part.code) or self._first_chunk(element_bytes)
-        result = read_array(self._read_raw, part, element_bytes, chunk)
+        result = read_array(self._read_raw, part, element_bytes, chunk, on_elements)
         if result.chunk_elements:
             self._chunks[part.code] = result.chunk_elements
         value = self._value(result.part, result.raw)

@@ -7,6 +7,7 @@ them, how much each model takes at once.
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,28 @@ class UploadJournal:
             "sha256": self._sha256.hex(),
             "length_bytes": self._length_bytes,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """An upload that has stopped on its way."""
+
+    device: str
+    """Who was to take the package: a UMI ID."""
+    next_number: int
+    """The block that is next."""
+
+
+def unfinished(directory: Path) -> list[Unfinished]:
+    """Return the uploads that can go on; files that are no use are passed over."""
+    found = []
+    for path in sorted(directory.glob("*-*.json")):
+        with suppress(*_WRONG):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["schema"] == SCHEMA:
+                number = int(record["next_number"])
+                found.append(Unfinished(device=str(record["device"]), next_number=number))
+    return found
 
 
 def learned_block_bytes(directory: Path, model: str) -> int | None:

@@ -24,6 +24,8 @@ class Member:
     """What it is, for people."""
     type: AnyType
     """How it stands in bytes; with unit, scale and names."""
+    volatile: bool = False
+    """Whether its value changes by itself, so that two readings differ without a cause."""
     obis: str | None = None
     """OBIS code, six numbers with dots between."""
     zse: str | None = None

@@ -28,6 +28,7 @@ reported with file, line and key. A complete example::
     write = ["service", "host"]     # who may write; nobody if left out
     signed = false                  # true: a write must carry a signature of its own
     secret = false                  # true: never printed, logged or traced
+    volatile = false                # true: changes by itself, as a clock; also on a member
     obis = "7.0.13.2.0.255"         # optional, unique; also on a member
     zse = "CurrentSummation"        # optional: name in ZigBee Smart Energy; also on a member
     c12_19 = "ST23"                 # optional: name in ANSI C12.19; also on a member

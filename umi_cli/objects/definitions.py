@@ -55,6 +55,8 @@ class ObjectDefinition:
     """Whether a write must carry a signature of its own (protocol 5)."""
     secret: bool = False
     """Whether its value must not be printed, logged or traced."""
+    volatile: bool = False
+    """Whether its value changes by itself, so that two readings differ without a cause."""
     obis: str | None = None
     """OBIS code, six numbers with dots between."""
     zse: str | None = None
@@ -66,6 +68,11 @@ class ObjectDefinition:
     def members(self) -> tuple[Member, ...]:
         """Return the members by number; none for values and arrays of values."""
         return self.element.members if isinstance(self.element, Structure) else ()
+
+    @property
+    def volatile_members(self) -> tuple[str, ...]:
+        """Return the names of the members that change by themselves."""
+        return tuple(each.name for each in self.members if self.volatile or each.volatile)
 
     @property
     def element_size_bytes(self) -> int | None:

@@ -35,7 +35,8 @@ _BANK = re.compile(r"umi\.\d{1,3}\.\d{1,3}", re.ASCII)
 _SCALE = re.compile(r"\d{1,12}(\.\d{1,12})?", re.ASCII)
 _BIT_NAME = re.compile(r"bit\d+", re.ASCII)
 _EVENTS = re.compile(r"events")  # `values = "events"`: the names of the datasheet's events
-_MODE = re.compile(r"[0-9]")
+_CONTROL = re.compile(r"[0-9]")
+_OWN_MODE = re.compile(r"[6-9]")
 _WAKEUP = re.compile(r"none|std")
 EventNames = Mapping[int, str]
 
@@ -67,8 +68,8 @@ def parse_optical(table: Table, inherited: OpticalProfile) -> OpticalProfile:
         raise table.fault("match", f"not a regular expression: {error}") from error
     profile = OpticalProfile(
         match=pattern,
-        v=table.matching("v", _MODE, "a digit", inherited.v),
-        y=table.matching("y", _MODE, "a digit", inherited.y),
+        v=table.matching("v", _CONTROL, "a digit", inherited.v),
+        y=table.matching("y", _OWN_MODE, "a mode of the manufacturer's own, 6 to 9", inherited.y),
         wakeup=table.matching("wakeup", _WAKEUP, "none or std", inherited.wakeup),
         switch_delay_ms=table.number(
             "switch_delay_ms", low=0, high=MAX_SWITCH_DELAY_MS, default=inherited.switch_delay_ms
@@ -112,6 +113,7 @@ def parse_object(table: Table, events: EventNames) -> ObjectDefinition:
         write=_parse_roles(table, "write", ()),
         signed=table.boolean("signed", default=False),
         secret=table.boolean("secret", default=False),
+        volatile=table.boolean("volatile", default=False),
         obis=_parse_obis(table),
         zse=table.optional_text("zse"),
         c12_19=table.optional_text("c12_19"),
@@ -182,6 +184,7 @@ def _parse_member(table: Table, events: EventNames) -> Member:
         name=table.matching("name", _MEMBER_NAME, "a name of small letters, digits, _ and -"),
         title=table.text("title", ""),
         type=_parse_type(table, events),
+        volatile=table.boolean("volatile", default=False),
         obis=_parse_obis(table),
         zse=table.optional_text("zse"),
         c12_19=table.optional_text("c12_19"),

@@ -28,6 +28,7 @@ def object_record(definition: ObjectDefinition) -> Record:
         "read": definition.read,
         "write": definition.write,
         "secret": definition.secret,
+        "volatile": definition.volatile,
         **_other_names(definition),
         "members": [{"number": number, **_member_record(member)} for number, member in members],
     }
@@ -50,6 +51,7 @@ def _member_record(member: Member) -> Record:
     return {
         "name": member.name,
         "title": member.title,
+        "volatile": member.volatile,
         **_type_record(member.type),
         **_other_names(member),
     }

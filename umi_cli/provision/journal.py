@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from umi_cli.errors import InputError, JournalError
+from umi_cli.errors import InputError, JournalError, install_hint
 
 if TYPE_CHECKING:
     from umi_cli.provision.chain import Author
@@ -262,6 +262,6 @@ def _open_postgres(
     except ImportError as error:
         raise JournalError(
             "a journal on PostgreSQL needs psycopg, which cannot be imported",
-            hint="install it with: pip install 'umi-cli[postgres]'",
+            hint=install_hint("postgres"),
         ) from error
     return PostgresJournal(address, author, create=create, warn=warn)

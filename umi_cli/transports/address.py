@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from umi_cli.errors import InputError
 
@@ -25,6 +25,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "auto": _PROBE_OPTIONS,
     "spi": ("int", "rst", "vdd", "hvdd", "cs", "hz", "mode", "order", "power", "host"),
 }
+_NETWORK_URLS = ("socket://", "rfc2217://")
 _FOREIGN_KINDS = ("serial", "opto", "spi")
 
 
@@ -62,8 +63,7 @@ class Address:
                 " tcp:HOST:PORT or tcp-listen:PORT",
             )
         rest, query = _split_query(kind, rest)
-        options = dict(parse_qsl(query, keep_blank_values=True))
-        _check_options(kind, options, text)
+        options = _options(kind, query, text)
         target, number, port = _PARSERS[kind](rest, text)
         if port is not None and not 0 <= port <= 15:
             raise InputError(f"{text!r}: a Host has the ports 1 to 15")
@@ -86,6 +86,18 @@ def _split_query(kind: str, rest: str) -> tuple[str, str]:
         is_ours = item.partition("=")[0] in _OPTIONS[kind]
         (ours if is_ours else own).append(item)
     return before + ("?" + "&".join(own) if own else ""), "&".join(ours)
+
+
+def _options(kind: str, query: str, text: str) -> dict[str, str]:
+    """Return what stands behind `?`, each once."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = ", ".join(sorted({name for name in names if names.count(name) > 1}))
+        raise InputError(f"{text!r} says {twice} more than once", hint="leave one of them")
+    _check_options(kind, options, text)
+    return options
 
 
 def _check_options(kind: str, options: dict[str, str], text: str) -> None:
@@ -137,13 +149,29 @@ def _parse_serial(rest: str, text: str) -> tuple[str, int, int | None]:
     baud = int(match["baud"] or DEFAULT_BAUD)
     if baud == 0:
         raise InputError(f"{text!r} has no rate", hint="write serial:/dev/ttyUSB0@9600")
+    _check_url(match["device"], text)
     return match["device"], baud, int(match["port"]) if match["port"] else None
+
+
+def _check_url(device: str, text: str) -> None:
+    """Make sure that a URL of pyserial that leads over the network says where to."""
+    if not device.startswith(_NETWORK_URLS):
+        return
+    try:
+        parts = urlsplit(device)
+        is_whole = bool(parts.hostname and parts.port)
+    except ValueError:  # the port is no number, or past 65535
+        is_whole = False
+    if not is_whole:
+        scheme = device.partition(":")[0]
+        raise InputError(f"{text!r} names no host and port", hint=f"write {scheme}://HOST:PORT")
 
 
 def _parse_opto(rest: str, text: str) -> tuple[str, int, int | None]:
     match = _OPTO.fullmatch(rest)
     if match is None:
         raise InputError(f"{text!r} names no device", hint="write opto:/dev/ttyUSB0, or auto")
+    _check_url(match["device"], text)
     return match["device"], 0, int(match["port"]) if match["port"] else None
 
 

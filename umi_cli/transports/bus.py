@@ -13,6 +13,7 @@ from umi_cli.errors import (
     PortBusyError,
     PortPermissionError,
     UmiError,
+    install_hint,
 )
 from umi_cli.transports.board_options import BoardSettings
 
@@ -107,7 +108,7 @@ def open_bus(bus: int, device: int, settings: BoardSettings, address: str) -> Sp
     except ImportError as error:
         raise NoSuchPortError(
             f"{address}: SPI needs the Python module spidev ({error})",
-            hint="pip install umi-cli[spi]",
+            hint=install_hint("spi"),
         ) from error
     path = f"/dev/spidev{bus}.{device}"
     spi = spidev.SpiDev()

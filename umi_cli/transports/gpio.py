@@ -16,12 +16,13 @@ from umi_cli.errors import (
     PortBusyError,
     PortPermissionError,
     UmiError,
+    install_hint,
 )
 from umi_cli.transports.hosts import DEVICES
 
 CONSUMER = "umi"
 SHOWN_NAMES = 6
-_INSTALL = "pip install umi-cli[gpio]"
+_INSTALL = install_hint("gpio")
 _JOIN = "join the group that owns it (sudo usermod -aG gpio $USER), then log in again"
 
 

@@ -15,6 +15,8 @@ MAX_SWITCH_DELAY_MS = 400  # the meter's own reaction time is over soon after
 # It leads to no port whose rate could be changed: the meter is asked to stay at 300 baud.
 _FIXED_RATE = "socket://"
 _OFFERED = "offered"
+_CONTROLS = "0123456789"
+_OWN_MODES = "6789"  # 0 to 5 mean something else to every meter: readout, programming, HDLC
 
 
 def settle(
@@ -43,8 +45,8 @@ def settle(
     baud = _one_of(options, "baud", (_OFFERED, str(SIGN_ON_BAUD)), str(stays))
     profile = replace(
         profile,
-        v=_character(options, "v", profile.v),
-        y=_character(options, "y", profile.y),
+        v=_character(options, "v", profile.v, _CONTROLS),
+        y=_character(options, "y", profile.y, _OWN_MODES),
         wakeup=wakeup == "std",
         switch_delay_ms=_milliseconds(options, profile.switch_delay_ms),
         baud=None if baud == _OFFERED else SIGN_ON_BAUD,
@@ -65,12 +67,12 @@ def _one_of(options: Mapping[str, str], name: str, known: tuple[str, ...], defau
     return value
 
 
-def _character(options: Mapping[str, str], name: str, default: str) -> str:
+def _character(options: Mapping[str, str], name: str, default: str, known: str) -> str:
     value = options.get(name, default)
-    if len(value) != 1 or not "0" <= value <= "9":
+    if len(value) != 1 or value not in known:
         raise InputError(
-            f"{name}={value:.60} is no digit",
-            hint="y is 6 to 9, the manufacturer's own; v is 0" if name == "y" else "v is 0 or 1",
+            f"{name}={value:.60} is no digit that {name} can be",
+            hint="v is 0 or 1; y is 6 to 9, which EN 62056-21 leaves to the manufacturer",
         )
     return value
 

@@ -161,8 +161,18 @@ def _refused(address: str, settings: LineSettings, reason: str) -> SignOnError:
     return SignOnError(f"{address}: the adapter refuses {settings} ({reason})", hint=hint)
 
 
+def _number_of(error: Exception) -> int | None:
+    """Return what the system said; pyserial tells some of it in its own words alone."""
+    for each in (error, error.__context__):
+        if isinstance(each, OSError | TermiosError) and each.args:
+            number = each.args[0]
+            if isinstance(number, int):
+                return number
+    return None
+
+
 def _open_error(device: str, baud: int, address: str, error: Exception) -> UmiError:
-    number = getattr(error, "errno", None)
+    number = _number_of(error)
     text = str(error)
     if number in (errno.EACCES, errno.EPERM):
         return PortPermissionError(
@@ -171,6 +181,8 @@ def _open_error(device: str, baud: int, address: str, error: Exception) -> UmiEr
         )
     if number in (errno.EBUSY, errno.EAGAIN, errno.EWOULDBLOCK) or "exclusively lock" in text:
         return PortBusyError(f"{address}: another program holds {device}")
+    if number == errno.ENOTTY:
+        return NoSuchPortError(f"{address}: {device} is no serial port")
     if not isinstance(error, OSError):
         return NoSuchPortError(f"{address}: {device} does not open at {baud} baud ({text})")
     reason = os.strerror(number) if number else text

@@ -107,6 +107,8 @@ def load_memory(text: str, origin: str, datasheet: str | None = None) -> Memory:
         InputError: it is no state file, or the datasheet is unusable.
     """
     try:
+        if not text.strip():
+            raise ValueError("it is empty")
         content = json.loads(text)
         if content["schema"] != SCHEMA:
             raise ValueError(f"its schema is not {SCHEMA}")
@@ -122,9 +124,24 @@ def load_memory(text: str, origin: str, datasheet: str | None = None) -> Memory:
 
 def _unusable(origin: str, error: Exception) -> InputError:
     return InputError(
-        f"{origin} is no state file of a virtual meter: {error!r}",
+        f"{origin} is no state file of a virtual meter: {_reason(error)}",
         hint="name another file, or move this one away to begin with a new meter",
     )
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a state file, in the words of its user."""
+    match error:
+        case json.JSONDecodeError():
+            return f"not JSON from line {error.lineno}, column {error.colno} on"
+        case KeyError():
+            return f"it lacks {error.args[0]!r:.60}"
+        case RecursionError():
+            return "it is nested too deep"
+        case UmiError() | ValueError() | OverflowError():
+            return f"{error}"
+        case _:
+            return "something in it is of the wrong kind"
 
 
 def _from_json(content: dict[str, Any], source: str, catalogue: Catalogue) -> Memory:

@@ -115,6 +115,8 @@ class Server:
                 channel.line.press_key(time.monotonic())
 
     def _open_terminal(self, link: Path, line: Line) -> None:
+        if not link.name:  # as of an empty text, which is the working directory
+            raise InputError(f"{link} is no name for a pseudo-terminal", hint="write /tmp/meter")
         master, slave = os.openpty()
         tty.setraw(slave)  # it stays open: a reader may come and go
         self._slaves.append(slave)
