@@ -30,6 +30,7 @@ from umi_cli.types import UNKNOWN_DEVICE, Role, UmiId
 R = TypeVar("R", bound=Payload)
 
 MAX_WAITS = 100
+KEEP_ALIVE_S = 20.0  # choice: a third of the shortest time after which a port closes
 
 _OF_THE_DEVICE = (FrameType.SIMPLE, FrameType.RESYNC)
 """What a Peripheral says of its own accord, while a test waits for an answer."""
@@ -85,14 +86,18 @@ class Bench:
         """Start over for a test: chance is its own, and nothing of another one is under way.
 
         Raises:
-            Failure: the device does not answer a RESYNC.
-            LostError: the port is gone.
+            Failure: the device does not answer a RESYNC, and could not be brought back.
+            UmiError: the port is gone.
         """
         self.recorder.begin()
         self.random = Random(f"{self.settings.seed}/{number}")  # noqa: S311
         self.meter.session.abandon()
         self.raw.drain(self.settings.quiet_s / 10)
-        self.sync()
+        try:
+            self.sync()
+        except Failure:  # the test before cost it its session on the port, or its senses
+            self.meter.transport.recover()
+            self.sync()
         self.forget_link()
 
     def at_end(self, clean_up: Callable[[], None]) -> None:
@@ -121,6 +126,14 @@ class Bench:
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.meter.transport.clock.sleep(seconds)
+
+    def outlast(self, seconds: float) -> None:
+        """Let time pass, and keep an optical port open meanwhile: it closes when nobody speaks."""
+        until = self.now_s + seconds
+        while (left_s := until - self.now_s) > 0:
+            self.wait(min(left_s, KEEP_ALIVE_S))
+            self.sync()
+        self.forget_link()
 
     # --- the link, by hand ----------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from umi_cli.application.security_commands import (
     S2InstallOwnCertificateChain,
     S2RelinquishRights,
     S2RevokeCertificate,
+    S2StartSession,
 )
 from umi_cli.certificates.authorisation import (
     EVERY_TARGET,
@@ -26,7 +27,7 @@ from umi_cli.certificates.request import CertificateRequest
 from umi_cli.certify.bench import Bench, describe_result, expect_result
 from umi_cli.certify.case import Failure, Need, NotApplicable, case, expect
 from umi_cli.certify.hand_session import HandSession, device_certificate
-from umi_cli.crypto import PrivateKey, Signer
+from umi_cli.crypto import PrivateKey, Signer, new_salt
 from umi_cli.errors import MalformedError, SignatureError
 from umi_cli.types import EPOCH, Role, RoleSet, UmiId
 
@@ -517,16 +518,24 @@ def _older(bench: Bench) -> None:
     needs=(Need.AUTHORITY, Need.CREDENTIALS, Need.DESTRUCTION),
 )
 def _table_full(bench: Bench) -> None:
-    HandSession(bench).close()
+    session = HandSession(bench)
+    session.close()
+    is_full = False
     for number in range(MAX_TABLE):
         certificate = _by_authority(bench, subject=UmiId(A_STRANGER.value + 0x100 + number))
         code = hand_over(bench, certificate.encode())
-        if code == ResultCode.KEY_TABLE_FULL:
+        if is_full := code == ResultCode.KEY_TABLE_FULL:
             break
         expect(code == ResultCode.OK, f"certificate {number + 1} was answered with {code}")
-    else:
+    start = S2StartSession(salt_a=new_salt())  # without handing ours over once more
+    message = bench.ask(session.clear(start), start)
+    expect(
+        message.argument == ResultCode.OK,
+        f"after {number + 1} certificates it no longer has ours:"
+        f" S2_START_SESSION was answered with {describe_result(message)}",
+    )
+    if not is_full:
         raise NotApplicable(f"the device took {MAX_TABLE} certificates, and had room for more")
-    HandSession(bench)
 
 
 MAX_TABLE = 300
