@@ -52,8 +52,8 @@ class BenchSettings:
     role_key: Scheme1Credentials | None = field(default=None, repr=False)
     authority: tuple[Certificate, Signer] | None = field(default=None, repr=False)
     """A signing authority that the device trusts, and its key."""
-    power: Callable[[bool], None] | None = None
-    """Switches the device on (true) and off."""
+    power: Callable[[], None] | None = None
+    """Switches the device off and on, and returns when it may be spoken to again."""
 
 
 class Bench:
@@ -122,6 +122,17 @@ class Bench:
     def now_s(self) -> float:
         """Return the time of the port's clock: seconds that never go back."""
         return self.meter.transport.clock.monotonic()
+
+    def cycle_power(self) -> None:
+        """Switch the device off and on, and begin anew on the link; `NotApplicable` if we cannot.
+
+        Raises:
+            UmiError: it does not come back.
+        """
+        if self.settings.power is None:
+            raise NotApplicable("nothing here switches the device's power")
+        self.settings.power()
+        self.forget_link()
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
@@ -405,6 +416,20 @@ def expect_error(frame: Frame, code: LinkErrorCode) -> None:
     """Go on if a frame is the link ERROR that it must be; `Failure` if not."""
     is_it = frame.frame_type == FrameType.ERROR and frame.payload == code.to_bytes(2, "little")
     expect(is_it, f"it was answered with {describe(frame)} instead of ERROR {code.name}")
+
+
+def result_of(meter: Meter, command: Command[Any]) -> int:
+    """Return the result code that a command has in a session."""
+    try:
+        meter.session.request(command)
+    except RefusedError as error:
+        return error.number
+    return int(ResultCode.OK)
+
+
+def named(code: int) -> str:
+    """Return a result code in words."""
+    return f"{_name(ResultCode, code)} ({code})"
 
 
 def _name(names: Any, number: int) -> str:

@@ -62,14 +62,14 @@ def expect_refused(bench: Bench, data: bytes, what: str, *codes: ResultCode) -> 
 def _sound(bench: Bench) -> tuple[Certificate, PrivateKey]:
     """Return a certificate of nobody's authority, in its form without a flaw."""
     key = PrivateKey.generate()
-    return _issued(bench, key, key.public_point), key
+    return issued(bench, key, key.public_point), key
 
 
 def _now(bench: Bench) -> datetime:
     return EPOCH + timedelta(seconds=bench.meter.session.utc_s())
 
 
-def _issued(
+def issued(
     bench: Bench,
     signer: Signer,
     point: bytes,
@@ -98,7 +98,7 @@ def _by_authority(bench: Bench, **fields: Any) -> Certificate:
     """Return a certificate of the authority that the device trusts."""
     authority, signer = bench.authority()
     point = PrivateKey.generate().public_point
-    return _issued(bench, signer, point, issuer=authority.body.subject, **fields)
+    return issued(bench, signer, point, issuer=authority.body.subject, **fields)
 
 
 def _spoilt(certificate: Certificate, spoil: Callable[[bytes], bytes], signer: Signer) -> bytes:
@@ -254,7 +254,7 @@ def _range(bench: Bench) -> None:
     rights = StandardAuthorisation(
         targets=TargetRange(lowest=UmiId(1), highest=UmiId(2)), role=Role.USER, flags=0
     )
-    certificate = _issued(bench, key, key.public_point, authorisation=rights)
+    certificate = issued(bench, key, key.public_point, authorisation=rights)
     sound = rights.targets.encode()
     data = _spoilt(certificate, lambda body: body.replace(sound, sound[8:] + sound[:8]), key)
     expect_refused(bench, data, "min above max", *_FORMAT, ResultCode.INVALID_CERTIFICATE)
@@ -291,9 +291,9 @@ def _own_root(bench: Bench) -> None:
     )
     if not _is_trusting(bench):
         raise NotApplicable("the device trusts nobody yet: it takes the first root it is given")
-    root = _issued(bench, key, key.public_point, subject=AN_AUTHORITY, authorisation=rights)
+    root = issued(bench, key, key.public_point, subject=AN_AUTHORITY, authorisation=rights)
     expect_refused(bench, root.encode(), "a root of our own")
-    leaf = _issued(bench, key, PrivateKey.generate().public_point)
+    leaf = issued(bench, key, PrivateKey.generate().public_point)
     expect_refused(bench, leaf.encode(), "a certificate of that root")
 
 
@@ -342,7 +342,7 @@ def _leaf_issues(bench: Bench) -> None:
     credentials = bench.credentials()
     issuer = credentials.certificate.body.subject
     point = PrivateKey.generate().public_point
-    forged = _issued(bench, credentials.signer, point, issuer=issuer)
+    forged = issued(bench, credentials.signer, point, issuer=issuer)
     expect_refused(bench, forged.encode(), "a certificate of a standard certificate")
 
 
@@ -408,7 +408,7 @@ def _sub_authority(bench: Bench, **fields: Any) -> tuple[Certificate, PrivateKey
         "devolvable_roles": RoleSet(0),
         "flags": 0,
     }
-    certificate = _issued(
+    certificate = issued(
         bench,
         signer,
         key.public_point,
@@ -433,7 +433,7 @@ def _role_exceeded(bench: Bench) -> None:
     sub, key = _sub_authority(bench)
     _expect_taken(bench, sub)
     rights = StandardAuthorisation(targets=EVERY_TARGET, role=Role.SERVICE, flags=0)
-    leaf = _issued(bench, key, PrivateKey.generate().public_point, authorisation=rights)
+    leaf = issued(bench, key, PrivateKey.generate().public_point, authorisation=rights)
     expect_refused(bench, leaf.encode(), "a role too many", ResultCode.INVALID_CERTIFICATE)
 
 
@@ -460,7 +460,7 @@ def _range_exceeded(bench: Bench) -> None:
     device = bench.meter.session.identify()
     sub, key = _sub_authority(bench, targets=TargetRange(lowest=device, highest=device))
     _expect_taken(bench, sub)
-    leaf = _issued(bench, key, PrivateKey.generate().public_point)
+    leaf = issued(bench, key, PrivateKey.generate().public_point)
     expect_refused(bench, leaf.encode(), "targets too many", ResultCode.INVALID_CERTIFICATE)
 
 
@@ -484,7 +484,7 @@ def _authority_exceeded(bench: Bench) -> None:
         flags=0,
     )
     point = PrivateKey.generate().public_point
-    below = _issued(bench, key, point, authorisation=rights)
+    below = issued(bench, key, point, authorisation=rights)
     expect_refused(bench, below.encode(), "an authority too low", ResultCode.INVALID_CERTIFICATE)
 
 

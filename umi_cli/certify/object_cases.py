@@ -12,9 +12,9 @@ from umi_cli.application.commands import (
     SetObjectReadAccess,
     WriteObject,
 )
-from umi_cli.certify.bench import Bench, describe_result, expect_result
+from umi_cli.certify.bench import Bench, describe_result, expect_result, named, result_of
 from umi_cli.certify.case import Need, NotApplicable, case, expect, fail
-from umi_cli.errors import MalformedError, RefusedError
+from umi_cli.errors import MalformedError
 from umi_cli.objects.definitions import ObjectDefinition
 from umi_cli.objects.value_types import AnyType
 from umi_cli.types import ALL_MEMBERS, TO_END, ObjectPart, Role, UmiCode
@@ -515,26 +515,13 @@ def _role_reads(bench: Bench) -> None:
     with bench.secured() as meter:
         for definition in declared(bench):
             part = ObjectPart(definition.code, 0, 0 if definition.kind.is_array else TO_END)
-            code = _result(meter, ReadObjectPart(part=part))
+            code = result_of(meter, ReadObjectPart(part=part))
             is_allowed = bench.role in definition.read
             fits = (ResultCode.OK, ResultCode.UNKNOWN_ELEMENT) if is_allowed else _DENIED
-            expect(code in fits, f"{definition.name} as {bench.role.label}: {_named(code)}")
+            expect(code in fits, f"{definition.name} as {bench.role.label}: {named(code)}")
 
 
 _DENIED = (ResultCode.ACCESS_DENIED,)
-
-
-def _named(code: int) -> str:
-    return f"{ResultCode(code).name} ({code})"
-
-
-def _result(meter: Any, command: Any) -> int:
-    """Return the result code that a command has in a session."""
-    try:
-        meter.session.request(command)
-    except RefusedError as error:
-        return error.number
-    return int(ResultCode.OK)
 
 
 def _writable(bench: Bench, meter: Any) -> tuple[ObjectDefinition, bytes]:
@@ -591,11 +578,11 @@ def _wrong_length(bench: Bench) -> None:
     with bench.secured() as meter:
         definition, before = _writable(bench, meter)
         for value in (before[:-1], before + b"\x00"):
-            code = _result(meter, WriteObject(code=definition.code, value=value))
+            code = result_of(meter, WriteObject(code=definition.code, value=value))
             now = meter.session.request(ReadObject(code=definition.code)).value
             if now != before:
                 meter.write(ObjectPart(definition.code), before)
-            expect(code == ResultCode.INVALID_LENGTH, f"{len(value)} bytes: {_named(code)}")
+            expect(code == ResultCode.INVALID_LENGTH, f"{len(value)} bytes: {named(code)}")
             expect(now == before, f"the refused write changed {definition.name}")
 
 
@@ -616,8 +603,8 @@ def _role_writes(bench: Bench) -> None:
             if not is_read_only or definition.kind.is_array:
                 continue
             value = meter.session.request(ReadObject(code=definition.code)).value
-            code = _result(meter, WriteObject(code=definition.code, value=value))
-            expect(code in _DENIED, f"{definition.name} as {bench.role.label}: {_named(code)}")
+            code = result_of(meter, WriteObject(code=definition.code, value=value))
+            expect(code in _DENIED, f"{definition.name} as {bench.role.label}: {named(code)}")
 
 
 @case(

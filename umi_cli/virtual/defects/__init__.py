@@ -7,6 +7,7 @@ from umi_cli.virtual.defect import Defect
 from umi_cli.virtual.defects.application import APPLICATION_DEFECTS
 from umi_cli.virtual.defects.certificates import CERTIFICATE_DEFECTS
 from umi_cli.virtual.defects.fragments import FRAGMENT_DEFECTS
+from umi_cli.virtual.defects.images import IMAGE_DEFECTS
 from umi_cli.virtual.defects.link import LINK_DEFECTS
 from umi_cli.virtual.defects.objects import OBJECT_DEFECTS
 from umi_cli.virtual.defects.scheme1 import SCHEME1_DEFECTS
@@ -24,6 +25,7 @@ DEFECTS: dict[str, type[Defect]] = {
         *SIGNATURE_DEFECTS,
         *CERTIFICATE_DEFECTS,
         *SCHEME1_DEFECTS,
+        *IMAGE_DEFECTS,
     )
 }
 """All of them; each fails at least one test of `umi certify`."""
