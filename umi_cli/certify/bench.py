@@ -1,7 +1,7 @@
 """What a test does with the device: frames and packets, right or wrong, and what comes back."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
@@ -341,7 +341,7 @@ class Bench:
         try:
             yield Meter(self.meter.transport, session, self.catalogue)
         finally:
-            session.finish()
+            _leave(session)
 
     def _protection(self) -> Protection:
         if self.settings.credentials is not None:
@@ -386,6 +386,14 @@ class Bench:
         if self.settings.authority is None:
             raise NotApplicable("no --ca-key and --ca-cert were given")
         return self.settings.authority
+
+
+def _leave(session: Session) -> None:
+    """End a session on the device; one that broke is begun anew, so that it can be ended."""
+    if not session.standing.is_authenticated:
+        with suppress(UmiError, InDoubtError):
+            session.begin()
+    session.finish()
 
 
 def describe(frame: Frame) -> str:

@@ -23,6 +23,11 @@ class Verdict(StrEnum):
     LEFT_OUT = "left-out"
     """It was not run: it needs what there is not, or says nothing about this device."""
 
+    @property
+    def words(self) -> str:
+        """Return it for people, `left out`."""
+        return self.value.replace("-", " ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
