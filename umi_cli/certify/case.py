@@ -56,7 +56,9 @@ class Need(StrEnum):
     OPTICAL = "optical"
     """An optical port."""
     SPI = "spi"
-    """Pins: we are the Host."""
+    """UMI-spi: we are the Host."""
+    BOARD = "board"
+    """Pins that we can see and move."""
 
 
 class Failure(Exception):
