@@ -25,6 +25,7 @@ from umi_cli.device.session import Session
 from umi_cli.errors import MalformedError, RefusedError, UmiError
 from umi_cli.link.frame import MAX_SEQUENCE, Frame, FrameType, LinkErrorCode
 from umi_cli.objects.catalogue import Catalogue
+from umi_cli.transports.base import Board
 from umi_cli.types import UNKNOWN_DEVICE, Role, UmiId
 
 R = TypeVar("R", bound=Payload)
@@ -52,6 +53,8 @@ class BenchSettings:
     role_key: Scheme1Credentials | None = field(default=None, repr=False)
     authority: tuple[Certificate, Signer] | None = field(default=None, repr=False)
     """A signing authority that the device trusts, and its key."""
+    board: Board | None = None
+    """The pins of the port, where we are the Host."""
     power: Callable[[], None] | None = None
     """Switches the device off and on, and returns when it may be spoken to again."""
 
@@ -78,6 +81,8 @@ class Bench:
         self.peer = 0
         """The device's."""
         self._transaction = 0
+        self.notes: list[str] = []
+        """What the test has measured: it stands in the report though the test has passed."""
         self._cleanups: list[Callable[[], None]] = []
 
     # --- the run of a test ----------------------------------------------------------------
@@ -90,6 +95,7 @@ class Bench:
             UmiError: the port is gone.
         """
         self.recorder.begin()
+        self.notes.clear()
         self.random = Random(f"{self.settings.seed}/{number}")  # noqa: S311
         self.meter.session.abandon()
         self.raw.drain(self.settings.quiet_s / 10)
@@ -145,6 +151,12 @@ class Bench:
             self.wait(min(left_s, KEEP_ALIVE_S))
             self.sync()
         self.forget_link()
+
+    def board(self) -> Board:
+        """Return the pins of the port; `NotApplicable` where there are none."""
+        if self.settings.board is None:
+            raise NotApplicable("there are no pins: we are not the Host")
+        return self.settings.board
 
     # --- the link, by hand ----------------------------------------------------------------
 
@@ -317,6 +329,7 @@ class Bench:
             Need.POWER: settings.power is not None,
             Need.OPTICAL: settings.kind == "opto",
             Need.SPI: settings.kind == "spi",
+            Need.BOARD: settings.board is not None,
         }
         return frozenset(need for need, is_there in found.items() if is_there)
 

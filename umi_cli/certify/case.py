@@ -56,7 +56,9 @@ class Need(StrEnum):
     OPTICAL = "optical"
     """An optical port."""
     SPI = "spi"
-    """Pins: we are the Host."""
+    """UMI-spi: we are the Host."""
+    BOARD = "board"
+    """Pins that we can see and move."""
 
     @property
     def option(self) -> str:
@@ -73,6 +75,7 @@ _OPTIONS = {
     Need.POWER: "--power",
     Need.OPTICAL: "-p opto:DEVICE",
     Need.SPI: "-p spi:BUS.DEVICE",
+    Need.BOARD: "-p spi:BUS.DEVICE?int=LINE&rst=LINE",
 }
 
 

@@ -15,6 +15,8 @@ class Piece:
     """Since the test began."""
     direction: Literal["out", "in"]
     data: bytes
+    until_s: float = 0.0
+    """When the last of them passed: what comes in pieces is kept as one."""
 
 
 class Recorder:
@@ -56,9 +58,9 @@ class Recorder:
         at_s = self._clock() - self._begun_s
         last = self._pieces[-1] if self._pieces else None
         if last and last.direction == way == "in":  # a frame comes in pieces
-            self._pieces[-1] = Piece(last.at_s, way, last.data + data)
+            self._pieces[-1] = Piece(last.at_s, way, last.data + data, at_s)
             return
-        self._pieces.append(Piece(at_s, way, bytes(data)))
+        self._pieces.append(Piece(at_s, way, bytes(data), at_s))
         if len(self._pieces) > MAX_PIECES:
             del self._pieces[0]
             self.left_out += 1

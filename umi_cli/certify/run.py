@@ -36,7 +36,7 @@ class Result:
     number: str
     verdict: Verdict
     message: str = ""
-    """What the device did instead, or why the test was left out."""
+    """What the device did instead, why the test was left out, or what it measured."""
     duration_s: float = 0.0
     pieces: tuple[Piece, ...] = field(default=(), repr=False)
     """What crossed the line, where the test failed."""
@@ -144,4 +144,4 @@ def _judge(bench: Bench, case: Case) -> tuple[Verdict, str]:
         return Verdict.FAILED, str(failure)
     except UmiError as error:
         return Verdict.FAILED, f"the device could not be worked with: {error}"
-    return Verdict.PASSED, ""
+    return Verdict.PASSED, "; ".join(bench.notes)

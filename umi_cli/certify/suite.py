@@ -9,4 +9,5 @@ from umi_cli.certify import object_cases as object_cases
 from umi_cli.certify import scheme1_cases as scheme1_cases
 from umi_cli.certify import session_cases as session_cases
 from umi_cli.certify import signature_cases as signature_cases
+from umi_cli.certify import timing_cases as timing_cases
 from umi_cli.certify.case import CASES as CASES

@@ -5,7 +5,7 @@ so that the meter itself knows of none of them.
 """
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from umi_cli.application.payload import Payload
 from umi_cli.link.connection import LinkConnection
@@ -15,6 +15,9 @@ from umi_cli.virtual.dispatch import Call
 from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.optical_sign_on import OpticalCharacter
 from umi_cli.virtual.security import Security
+
+PinTime = Literal["ready", "wake", "rise"]
+"""From reset to ready, from select to awake, from the end of a frame to high (protocol 9)."""
 
 
 class Defect:
@@ -52,6 +55,10 @@ class Defect:
     def new_security(self, memory: Memory, now_s: Callable[[], int]) -> Security:
         """Return who judges what a commander may."""
         return Security(memory, now_s)
+
+    def pin_s(self, what: PinTime, seconds: float) -> float:
+        """Return how long INTB takes, as a Peripheral."""
+        return seconds
 
     def optical(self, character: OpticalCharacter) -> OpticalCharacter:
         """Return how the optical port behaves."""

@@ -13,6 +13,7 @@ from umi_cli.virtual.defects.objects import OBJECT_DEFECTS
 from umi_cli.virtual.defects.scheme1 import SCHEME1_DEFECTS
 from umi_cli.virtual.defects.sessions import SESSION_DEFECTS
 from umi_cli.virtual.defects.signatures import SIGNATURE_DEFECTS
+from umi_cli.virtual.defects.timing import TIMING_DEFECTS
 
 DEFECTS: dict[str, type[Defect]] = {
     each.NAME: each
@@ -26,6 +27,7 @@ DEFECTS: dict[str, type[Defect]] = {
         *CERTIFICATE_DEFECTS,
         *SCHEME1_DEFECTS,
         *IMAGE_DEFECTS,
+        *TIMING_DEFECTS,
     )
 }
 """All of them; each fails at least one test of `umi certify`."""
