@@ -86,6 +86,11 @@ class LinkDriver:
         """The device has fallen silent, and could not be brought back."""
 
     @property
+    def port(self) -> int | None:
+        """Return the link address that is commanded; None for whoever answers RESYNC."""
+        return self._port
+
+    @property
     def is_reached(self) -> bool:
         """Whether a sign-on, or a select, has shown that somebody is there."""
         return self._transport.has_answered

@@ -117,6 +117,11 @@ class Session:
         return self._driver.link
 
     @property
+    def driver(self) -> LinkDriver:
+        """Return what carries packets over the link, for who makes packets of his own."""
+        return self._driver
+
+    @property
     def standing(self) -> Standing:
         """Return what has been proved, and to whom."""
         return self._protection.standing

@@ -105,6 +105,16 @@ class SealedSession(Secret):
             return 0
         return max(0, (LAST_COUNTER - self._next) // _COUNTERS_PER_EXCHANGE + 1)
 
+    def pass_over(self) -> None:
+        """Leave a command's counter and its response's unused, as where a command was lost.
+
+        Raises:
+            SessionDeadError: the session has ended, or it is not our turn.
+        """
+        self._begin(_Turn.SEAL)
+        self._reserve(self._next)
+        self._turn = _Turn.SEAL
+
     def end(self) -> None:
         """End the session for good: after END_SESSION, a timeout, or any doubt."""
         self._turn = _Turn.NEVER

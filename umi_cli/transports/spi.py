@@ -60,6 +60,11 @@ class SpiTransport:
             )
 
     @property
+    def board(self) -> Board:
+        """Return the pins, for who moves them himself; `recover` brings the port back."""
+        return self._board
+
+    @property
     def clock(self) -> Clock:
         """Return where the time comes from."""
         return self._board.clock

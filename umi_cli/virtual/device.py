@@ -20,18 +20,18 @@ from umi_cli.application.payload import COMMANDS, Command
 from umi_cli.application.security_commands import S1AuthReply
 from umi_cli.errors import MalformedError
 from umi_cli.types import UNKNOWN_DEVICE, Role, UmiCode, UmiId
-from umi_cli.virtual import dispatch
 
 # Importing these has them registered.
 from umi_cli.virtual import handlers as handlers
 from umi_cli.virtual import image_handlers as image_handlers
 from umi_cli.virtual import security_handlers as security_handlers
+from umi_cli.virtual.defect import Defect
 from umi_cli.virtual.dispatch import Call
 from umi_cli.virtual.memory import Memory
 from umi_cli.virtual.metering import Metering
 from umi_cli.virtual.peer import Deferred, Outcome, Peer, Request
 from umi_cli.virtual.refusal import Refusal
-from umi_cli.virtual.security import Security, is_ahead, record_of, seal, sign
+from umi_cli.virtual.security import is_ahead, record_of, seal, sign
 from umi_cli.virtual.updates import Updates, UpdateSettings
 
 HOST_ALIAS = UmiId(0x0023_7EFE_0000_0000)  # the fixed ID of fielded Hosts (protocol 6.4)
@@ -53,6 +53,8 @@ class MeterSettings:
     """The longest response that it makes; a longer one is refused with TOO_LONG."""
     updates: UpdateSettings = field(default_factory=UpdateSettings)
     """How it takes images."""
+    defect: Defect = field(default_factory=Defect)
+    """What its maker got wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ class VirtualMeter:
         self.memory = memory
         self.metering = Metering(memory)
         self._on_change = on_change
-        self._security = Security(memory, lambda: self.metering.now_s)
+        self._security = settings.defect.new_security(memory, lambda: self.metering.now_s)
         self.updates = Updates(memory, self._security, settings.updates, self.metering.restart)
         self._working: list[Peer] = []
         self._off_until = 0.0
@@ -147,6 +149,13 @@ class VirtualMeter:
         Raises:
             PowerCut: flash was to be written, and whoever sees to its power has cut it.
         """
+        defect = self.settings.defect
+        answer = self._execute(peer, defect.packet_in(packet), now)
+        if answer.packet is None:
+            return answer
+        return replace(answer, packet=defect.packet_out(packet, answer.packet))
+
+    def _execute(self, peer: Peer, packet: bytes, now: float) -> Answer:
         try:
             envelope = Envelope.decode(packet)
         except MalformedError:
@@ -248,7 +257,7 @@ class VirtualMeter:
             request=request,
         )
         try:
-            payload = dispatch.run(call).encode()
+            payload = self.settings.defect.run(call).encode()
         except Refusal as refusal:
             return Outcome(packet_type=kind, result=refusal.code)
         except OverflowError:  # the value is longer than its length field can say

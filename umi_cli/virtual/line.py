@@ -11,7 +11,6 @@ from typing import Any
 from umi_cli.application.commands import EventPublish
 from umi_cli.application.packet import Envelope, Message
 from umi_cli.application.payload import Command
-from umi_cli.link.connection import LinkConnection
 from umi_cli.link.events import (
     CommandReceived,
     Event,
@@ -64,7 +63,8 @@ class MeterLine:
         self._commands: list[Command[Any]] = []
         self._transaction = 0
         self._peer = meter.new_peer(name)
-        self._link = LinkConnection(
+        self._defect = meter.settings.defect
+        self._link = self._defect.new_link(
             settings or LinkSettings(accepts_commands=True),
             addresses or LinkAddresses(own=HOST_ADDRESS, peer=READER_ADDRESS),
         )
@@ -133,7 +133,8 @@ class MeterLine:
 
     def _arrive(self, data: bytes, now: float) -> None:
         if data and not self._meter.is_off(now):
-            self._on_events(self._link.receive_data(data, now), now)
+            taken = self._defect.bytes_in(self._link, data)
+            self._on_events(self._link.receive_data(taken, now), now)
 
     def _leave(self, data: bytes, now: float) -> None:
         if data:
@@ -144,7 +145,8 @@ class MeterLine:
         if self._commands and self._link.is_idle:
             self._link.command(self._packet(self._commands.pop(0)), now)
         for frame in self._link.frames_to_send():
-            self._send_through(frame, self._leave, now)
+            for piece in self._defect.frames_out(frame):
+                self._send_through(piece, self._leave, now)
 
     def _on_events(self, events: list[Event], now: float) -> None:
         for event in events:

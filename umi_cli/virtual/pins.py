@@ -8,6 +8,7 @@ for the first time, and at the end of a frame.
 from enum import Enum, auto
 
 from umi_cli.link.frame import CRC_BYTES, HEADER_BYTES, MAX_FRAME_PAYLOAD, FrameType
+from umi_cli.virtual.defect import PinTime
 from umi_cli.virtual.device import VirtualMeter
 from umi_cli.virtual.line import MeterLine
 from umi_cli.virtual.pin_faults import PinFaults
@@ -113,12 +114,12 @@ class PeripheralPins:
                 self._rest(now)
             elif self.state is PinState.IDLE:
                 self.state = PinState.WAKING
-                self._until = now + self._faults.wake_s(WAKE_S)
+                self._until = now + self._faults.wake_s(self._lasts("wake", WAKE_S))
             self._faults.strike(now)
             if self._faults.resets():
                 self._restart(now)
         elif self.state is PinState.TAKEN:
-            self._until = now + RISE_S
+            self._until = now + self._lasts("rise", RISE_S)
 
     def transfer(self, sent: bytes, now: float, utc: float) -> bytes:
         """Clock bytes in, and as many out."""
@@ -163,13 +164,19 @@ class PeripheralPins:
             self._forget()
         elif runs and self.state is PinState.OFF:
             self._meter.restore_power(now)
-            self.state, self._until = PinState.BOOTING, now + READY_S
+            self._boot(now)
 
     def _restart(self, now: float) -> None:
         """Reset in the middle of whatever it does."""
         self._meter.lose_power(now)
         self._forget()
-        self.state, self._until = PinState.BOOTING, now + READY_S
+        self._boot(now)
+
+    def _boot(self, now: float) -> None:
+        self.state, self._until = PinState.BOOTING, now + self._lasts("ready", READY_S)
+
+    def _lasts(self, what: PinTime, seconds: float) -> float:
+        return self._meter.settings.defect.pin_s(what, seconds)
 
     def _rest(self, now: float) -> None:
         self.state, self._until = PinState.IDLE, now + PAUSE_S
@@ -205,7 +212,7 @@ class PeripheralPins:
         frame = bytes(self._incoming[:length])
         self._incoming.clear()
         self.state = PinState.TAKEN
-        self._until = now + RISE_S
+        self._until = now + self._lasts("rise", RISE_S)
         if is_frame:
             if frame[1] & 0xF == FrameType.RESYNC:
                 self._frames.clear()

@@ -13,6 +13,7 @@ from umi_cli.names import near
 from umi_cli.optical.characters import LineSettings
 from umi_cli.types import EPOCH_UNIX_S, Role, UmiCode, UmiId, parse_datetime
 from umi_cli.virtual import life_cycle
+from umi_cli.virtual.defect import Defect
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID, blank_memory, new_memory
 from umi_cli.virtual.device import MeterSettings, VirtualMeter
 from umi_cli.virtual.faults import FaultInjector, FaultRates
@@ -70,6 +71,8 @@ class SimOptions:
     """How its optical port behaves, where it is served on one."""
     pin_faults: PinFaultRates = field(default_factory=PinFaultRates)
     """What the pins do wrong, where it is a Peripheral on SPI."""
+    defect: type[Defect] = Defect
+    """What its maker got wrong; nothing, unless somebody asks for it."""
     is_peripheral: bool = False
     """On every line it takes its address from a Host, and commands that too."""
 
@@ -125,6 +128,7 @@ class Simulation:
             guest_role=options.guest_role,
             defer_ms=options.defer_ms,
             max_packet_bytes=options.max_packet_bytes,
+            defect=options.defect(),
             updates=UpdateSettings(
                 max_block_bytes=options.max_block_bytes,
                 activate_after_s=options.activate_after_s,
@@ -141,7 +145,7 @@ class Simulation:
 
     def new_optical_port(self, name: str) -> OpticalPort:
         """Return a new optical port of the meter, with the faults that the user asked for."""
-        character = self._options.optical
+        character = self.meter.settings.defect.optical(self._options.optical)
         byte_time_s = LineSettings(baud=character.baud).character_s
         settings = LinkSettings(accepts_commands=True, byte_time_s=byte_time_s)
         injector = self._new_injector()
@@ -257,6 +261,12 @@ def _switch(name: str) -> Callable[[str], bool]:
     return parse
 
 
+def _defect(text: str) -> object:
+    from umi_cli.virtual.defects import defect_of
+
+    return defect_of(text)
+
+
 def _role_keys(text: str) -> object:
     from umi_cli.virtual.identity import parse_role_keys
 
@@ -283,6 +293,7 @@ _PARSERS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "umi-id": ("umi_id", UmiId.parse),
     "opto": ("optical", OpticalCharacter.parse),
     "pins": ("pin_faults", PinFaultRates.parse),
+    "defect": ("defect", _defect),
     "peripheral": ("is_peripheral", _switch("peripheral")),
     "blank": ("is_blank", _switch("blank")),
     "key-table": ("key_table_size", parse_number("key-table", 1, 1000)),

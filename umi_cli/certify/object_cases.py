@@ -1,0 +1,632 @@
+"""Tests of the objects against the datasheet: existence, sizes, parts, access (protocol 4, 6.1)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from umi_cli.application.codes import ResultCode
+from umi_cli.application.commands import (
+    GetObjectAccess,
+    NoOperation,
+    ReadObject,
+    ReadObjectPart,
+    SetObjectReadAccess,
+    WriteObject,
+)
+from umi_cli.certify.bench import Bench, describe_result, expect_result, named, result_of
+from umi_cli.certify.case import Need, NotApplicable, case, expect, fail
+from umi_cli.errors import MalformedError
+from umi_cli.objects.definitions import ObjectDefinition
+from umi_cli.objects.value_types import AnyType
+from umi_cli.types import ALL_MEMBERS, TO_END, ObjectPart, Role, UmiCode
+
+VIRTUAL_BANK = "umi.255.0."
+"""What only the virtual meter has (protocol 4)."""
+SCAN = 150
+CLOCK_SLACK_S = 3
+_NO_ELEMENT = (ResultCode.UNKNOWN_ELEMENT, ResultCode.INVALID_VALUE)
+_CLOCK = "metrology-clock"
+
+
+def declared(bench: Bench) -> list[ObjectDefinition]:
+    """Return the objects that the datasheet says a device has."""
+    return [each for each in bench.catalogue.objects if not str(each.code).startswith(VIRTUAL_BANK)]
+
+
+def open_to_guests(bench: Bench) -> Iterator[tuple[ObjectDefinition, bytes]]:
+    """Return the objects that a guest may read, each with its value; `Failure` if one refuses."""
+    for definition in declared(bench):
+        if Role.GUEST in definition.read and not definition.secret:
+            yield definition, bench.request(ReadObject(code=definition.code)).value
+
+
+def part_of(bench: Bench, part: ObjectPart) -> bytes:
+    """Return the bytes of a part as a guest reads them; `Failure` if it is refused."""
+    return bench.request(ReadObjectPart(part=part)).value
+
+
+def _fixed_size(definition: ObjectDefinition) -> int:
+    """Return the size of an element; `NotApplicable` if it varies."""
+    size = definition.element_size_bytes
+    if not size:
+        raise NotApplicable(f"the elements of {definition.name} vary in size")
+    return size
+
+
+def _filled_array(bench: Bench, at_least: int = 3) -> tuple[ObjectDefinition, bytes, int]:
+    """Return an array with some elements, its value, and the size of one."""
+    for definition, value in open_to_guests(bench):
+        if definition.kind.is_array and definition.element_size_bytes:
+            size = definition.element_size_bytes
+            if len(value) >= at_least * size:
+                return definition, value, size
+    raise NotApplicable(f"no array that guests may read has {at_least} elements")
+
+
+@case(
+    "OBJ-001",
+    "every object of the datasheet exists",
+    clause="4",
+    mark="C",
+    sends="READ_OBJECT_PART of one element of each object of the datasheet, as guest",
+    expects="a value or ACCESS_DENIED, never UNKNOWN_OBJECT",
+    advice="Take the object into the device, or out of the datasheet.",
+)
+def _exist(bench: Bench) -> None:
+    missing = []
+    for definition in declared(bench):
+        last = 0 if definition.kind.is_array else TO_END
+        message = bench.result_of(ReadObjectPart(part=ObjectPart(definition.code, 0, last)))
+        if message.argument == ResultCode.UNKNOWN_OBJECT:
+            missing.append(f"{definition.code} {definition.name}")
+    expect(not missing, f"unknown: {', '.join(missing)}")
+
+
+@case(
+    "OBJ-002",
+    "values are as long as their types say",
+    clause="4",
+    mark="F",
+    sends="READ_OBJECT of everything that guests may read",
+    expects="as many bytes as the datasheet's types need, strings at their fixed length",
+    advice="Members stand one after the other without padding between them.",
+)
+def _sizes(bench: Bench) -> None:
+    for definition, value in open_to_guests(bench):
+        try:
+            definition.type.decode(value, definition.name)
+        except MalformedError as error:
+            fail(f"{definition.code}, {len(value)} bytes: {error}")
+
+
+@case(
+    "OBJ-003",
+    "who may not read an object is refused",
+    clause="6.1",
+    mark="F",
+    sends="READ_OBJECT of everything that guests may not read, as guest",
+    expects="ACCESS_DENIED (9)",
+    advice="Check the read role set before the value is looked up.",
+)
+def _denied(bench: Bench) -> None:
+    for definition in declared(bench):
+        if Role.GUEST not in definition.read:
+            bench.refused(ReadObject(code=definition.code), ResultCode.ACCESS_DENIED)
+
+
+@case(
+    "OBJ-004",
+    "a member is that part of the whole",
+    clause="4",
+    mark="F",
+    sends="READ_OBJECT_PART of every member of the structures that guests may read",
+    expects="the bytes that stand at its place in the whole",
+    advice="Members count from 0 in the order of the datasheet.",
+)
+def _members(bench: Bench) -> None:
+    for definition, _ in open_to_guests(bench):
+        if not definition.members or definition.kind.is_array:
+            continue
+        pieces = [
+            part_of(bench, ObjectPart(definition.code, member=number))
+            for number in range(len(definition.members))
+        ]
+        for member, piece in zip(definition.members, pieces, strict=True):
+            _expect_size(member.type, piece, f"{definition.name}/{member.name}")
+        if definition.name != _CLOCK:  # it goes on
+            whole = bench.request(ReadObject(code=definition.code)).value
+            expect(
+                b"".join(pieces) == whole,
+                f"the members of {definition.name} together are not the whole",
+            )
+
+
+def _expect_size(kind: AnyType, raw: bytes, title: str) -> None:
+    is_fixed = kind.size_bytes is not None
+    is_right = len(raw) == kind.size_bytes if is_fixed else len(raw) <= kind.max_bytes
+    expect(is_right, f"{title} has {len(raw)} bytes, its type {kind.size_bytes or kind.max_bytes}")
+
+
+@case(
+    "OBJ-005",
+    "an element is that part of the whole",
+    clause="4",
+    mark="F",
+    sends="READ_OBJECT_PART of the first, the second and the last element of an array",
+    expects="the bytes that stand at its place in the whole",
+    advice="Elements count from 0.",
+)
+def _elements(bench: Bench) -> None:
+    definition, whole, size = _filled_array(bench)
+    for number in (0, 1, len(whole) // size - 1):
+        found = part_of(bench, ObjectPart(definition.code, number, number))
+        expect(
+            found == whole[number * size : (number + 1) * size],
+            f"element {number} of {definition.name} is {found.hex()}",
+        )
+
+
+@case(
+    "OBJ-006",
+    "a range of elements includes its last one",
+    clause="1",
+    mark="F",
+    sends="READ_OBJECT_PART [0:1] and [1:2] of an array",
+    expects="two elements each time",
+    advice="Both ends of a range are inclusive.",
+)
+def _ranges(bench: Bench) -> None:
+    definition, whole, size = _filled_array(bench)
+    for first in (0, 1):
+        found = part_of(bench, ObjectPart(definition.code, first, first + 1))
+        expect(
+            found == whole[first * size : (first + 2) * size],
+            f"[{first}:{first + 1}] of {definition.name} gave {len(found)} bytes, not {2 * size}",
+        )
+
+
+@case(
+    "OBJ-007",
+    "0xFFFF as the last element means to the end",
+    clause="1",
+    mark="F",
+    sends="READ_OBJECT_PART [n:] with n two before the end of an array",
+    expects="the last two elements",
+    advice="0xFFFF is no index: it stands for whatever is the last one now.",
+)
+def _to_end(bench: Bench) -> None:
+    definition, whole, size = _filled_array(bench)
+    count = len(whole) // size
+    found = part_of(bench, ObjectPart(definition.code, count - 2, TO_END))
+    expect(found == whole[-2 * size :], f"[{count - 2}:] of {definition.name}: {len(found)} bytes")
+
+
+@case(
+    "OBJ-008",
+    "a member of several elements comes from each of them",
+    clause="1",
+    mark="F",
+    sends="READ_OBJECT_PART [0:2]/m of an array of structures, for each member m",
+    expects="that member of three elements, one after the other",
+    advice="Cut each element by its members, then take the one that was asked for.",
+)
+def _members_of_elements(bench: Bench) -> None:
+    definition, whole, size = _filled_array(bench)
+    if not definition.members:
+        raise NotApplicable(f"the elements of {definition.name} have no members")
+    at = 0
+    for number, member in enumerate(definition.members):
+        length = member.type.size_bytes or 0
+        found = part_of(bench, ObjectPart(definition.code, 0, 2, number))
+        wanted = b"".join(whole[i * size + at : i * size + at + length] for i in range(3))
+        expect(found == wanted, f"[0:2]/{number} of {definition.name} is {found.hex()}")
+        at += length
+
+
+@case(
+    "OBJ-009",
+    "a range past the end is refused, not cut",
+    clause="3.3",
+    mark="C",
+    sends="READ_OBJECT_PART from the last element to one after it",
+    expects="UNKNOWN_ELEMENT (6)",
+    advice="A shorter value than was asked for is taken for another part.",
+)
+def _past_end(bench: Bench) -> None:
+    definition, whole, size = _filled_array(bench)
+    last = len(whole) // size - 1
+    part = ObjectPart(definition.code, last, last + 1)
+    bench.refused(ReadObjectPart(part=part), ResultCode.UNKNOWN_ELEMENT)
+
+
+@case(
+    "OBJ-010",
+    "a range that runs backwards is refused",
+    clause="3.3",
+    mark="C",
+    sends="READ_OBJECT_PART [2:1]",
+    expects="UNKNOWN_ELEMENT (6) or INVALID_VALUE (12)",
+    advice="The number of elements would be negative: check before it is multiplied.",
+)
+def _backwards(bench: Bench) -> None:
+    definition, _, _ = _filled_array(bench)
+    payload = ReadObjectPart(part=ObjectPart(definition.code, 1, 1)).encode()
+    swapped = payload[:4] + b"\x02\x00\x01\x00" + payload[8:]
+    message = bench.result_of(
+        ReadObjectPart(part=ObjectPart(definition.code, 1, 1)), payload=swapped
+    )
+    expect_result(message, "READ_OBJECT_PART [2:1]", *_NO_ELEMENT)
+
+
+@case(
+    "OBJ-011",
+    "a single value has one element",
+    clause="1",
+    mark="C",
+    sends="READ_OBJECT_PART umi.0.0.0.0[1]",
+    expects="UNKNOWN_ELEMENT (6)",
+    advice="What is no array has element 0 alone.",
+)
+def _single(bench: Bench) -> None:
+    part = ObjectPart(UmiCode(0), 1, 1)
+    bench.refused(ReadObjectPart(part=part), ResultCode.UNKNOWN_ELEMENT)
+
+
+@case(
+    "OBJ-012",
+    "a value without members has none",
+    clause="1",
+    mark="C",
+    sends="READ_OBJECT_PART umi.0.0.0.0/1",
+    expects="UNKNOWN_MEMBER (5)",
+    advice="Member numbers belong to structures.",
+)
+def _no_members(bench: Bench) -> None:
+    part = ObjectPart(UmiCode(0), member=1)
+    bench.refused(ReadObjectPart(part=part), ResultCode.UNKNOWN_MEMBER)
+
+
+@case(
+    "OBJ-013",
+    "nothing that the datasheet does not declare can be read by guests",
+    clause="4",
+    mark="C",
+    sends=f"READ_OBJECT of {SCAN} codes: those next to the declared ones, and others by chance",
+    expects="no value",
+    advice="Objects of the laboratory do not belong into the field: remove or guard them.",
+)
+def _undeclared(bench: Bench) -> None:
+    known = {each.code for each in bench.catalogue.objects}
+    found = [
+        str(code)
+        for code in _codes_to_try(bench)
+        if code not in known and bench.result_of(ReadObject(code=code)).argument == ResultCode.OK
+    ]
+    expect(not found, f"guests read {', '.join(found)}, which the datasheet does not declare")
+
+
+def _codes_to_try(bench: Bench) -> list[UmiCode]:
+    near = {each.code.value + step for each in declared(bench) for step in (-1, 1, 2)}
+    banks = sorted({each.code.value >> 16 << 16 for each in declared(bench)})
+    while len(near) < SCAN:
+        near.add(bench.random.choice(banks) + bench.random.randrange(1 << 16))
+    return [UmiCode(value) for value in sorted(near) if 0 <= value < 1 << 32]
+
+
+@case(
+    "OBJ-014",
+    "a secret is never read",
+    clause="4",
+    mark="C",
+    sends="READ_OBJECT and READ_OBJECT_PART of the objects that the datasheet calls secret",
+    expects="no value",
+    advice="Keys are write-only, in whole and in part, for every role.",
+)
+def _secrets(bench: Bench) -> None:
+    secret = [each for each in bench.catalogue.objects if each.secret]
+    if not secret:
+        raise NotApplicable("the datasheet has no secret objects")
+    for definition in secret:
+        commands: tuple[Any, ...] = (
+            ReadObject(code=definition.code),
+            ReadObjectPart(part=ObjectPart(definition.code, 0, 0)),
+        )
+        for command in commands:
+            message = bench.result_of(command)
+            expect(message.argument != ResultCode.OK, f"{command.title} gave a value")
+
+
+@case(
+    "OBJ-015",
+    "guests write nothing that they may not write",
+    clause="6.1",
+    mark="F",
+    sends="WRITE_OBJECT of the very value that was read, as guest, where guests may not write",
+    expects="ACCESS_DENIED (9)",
+    advice="The write role set is another one than the read role set.",
+)
+def _guest_writes(bench: Bench) -> None:
+    for definition, value in open_to_guests(bench):
+        if Role.GUEST not in definition.write and not definition.kind.is_array:
+            command = WriteObject(code=definition.code, value=value)
+            bench.refused(command, ResultCode.ACCESS_DENIED)
+
+
+@case(
+    "OBJ-016",
+    "guests do not say who may access an object",
+    clause="6.1",
+    mark="F",
+    sends="SET_OBJECT_READ_ACCESS of umi.1.1.0.0 to what the datasheet declares, as guest",
+    expects="ACCESS_DENIED (9)",
+    advice="Whoever may change access sets may do everything.",
+    needs=(Need.CHANGES,),
+)
+def _guest_sets_access(bench: Bench) -> None:
+    definition = next(each for each in declared(bench) if Role.GUEST in each.read)
+    command = SetObjectReadAccess(code=definition.code, roles=definition.read)
+    bench.refused(command, ResultCode.ACCESS_DENIED)
+
+
+def _status_and_table(bench: Bench, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the status object and the table of a log; `NotApplicable` if it has none."""
+    if not (bench.catalogue.has(f"{name}-status") and bench.catalogue.has(f"{name}-table")):
+        raise NotApplicable(f"the datasheet has no {name} log")
+    values: list[Any] = []
+    for part in (f"{name}-status", f"{name}-table"):
+        resolved = bench.catalogue.resolve(part)
+        raw = bench.request(ReadObject(code=resolved.code)).value
+        values.append(bench.catalogue.decode(resolved, raw))
+    return values[0], values[1]
+
+
+@case(
+    "OBJ-017",
+    "the load profile's status tells its table",
+    clause="4",
+    mark="F",
+    sends="READ_OBJECT of profile-status and of profile-table",
+    expects="as many entries as the status says, the first of the time that it says",
+    advice="Readers ask for elements by the count of the status object.",
+)
+def _profile(bench: Bench) -> None:
+    status, table = _status_and_table(bench, "profile")
+    expect(
+        status["entries"] == len(table),
+        f"the status says {status['entries']} entries, the table has {len(table)}",
+    )
+    if table:
+        expect(
+            status["first_timestamp"] == table[0]["timestamp"],
+            f"the status says {status['first_timestamp']}, the table {table[0]['timestamp']}",
+        )
+
+
+@case(
+    "OBJ-018",
+    "the event log's status tells its table",
+    clause="4",
+    mark="F",
+    sends="READ_OBJECT of event-status and of event-table",
+    expects="as many entries as the status says, first and latest of the times that it says",
+    advice="Readers ask for elements by the count of the status object.",
+)
+def _event_log(bench: Bench) -> None:
+    status, table = _status_and_table(bench, "event")
+    expect(
+        status["entries"] == len(table),
+        f"the status says {status['entries']} entries, the table has {len(table)}",
+    )
+    if table:
+        said = (status["first_timestamp"], status["latest_timestamp"])
+        found = (table[0]["timestamp"], table[-1]["timestamp"])
+        expect(said == found, f"the status says {said}, the table {found}")
+
+
+@case(
+    "OBJ-019",
+    "the manufacturer ID is text that people can read",
+    clause="4",
+    mark="F",
+    sends="READ_OBJECT umi.1.1.0.0",
+    expects="printable ASCII, padded at its end with 00 or 20; FLAG letters in member 1",
+    advice="A label, an optical sign-on and a head end all print it.",
+)
+def _manufacturer(bench: Bench) -> None:
+    raw = bench.request(ReadObject(code=UmiCode.parse("umi.1.1.0.0"))).value
+    expect(all(byte == 0 or 0x20 <= byte < 0x7F for byte in raw), f"not printable: {raw.hex()}")
+    flag = raw[8:11]
+    expect(flag.isalpha(), f"the FLAG letters are {flag!r}")
+
+
+@case(
+    "OBJ-020",
+    "the clock object and the created time of packets agree",
+    clause="4",
+    mark="F",
+    sends="READ_OBJECT umi.1.1.194.31, then NO_OPERATION",
+    expects="a created time within a few seconds of the clock",
+    advice="There is one clock: signatures and logs are judged by it.",
+)
+def _clock(bench: Bench) -> None:
+    if not bench.catalogue.has(_CLOCK):
+        raise NotApplicable("the datasheet has no clock")
+    code = bench.catalogue.resolve(_CLOCK).code
+    begun_s = bench.now_s
+    raw = bench.request(ReadObject(code=code)).value
+    created_s = bench.result_of(NoOperation()).created_s
+    slack_s = CLOCK_SLACK_S + bench.now_s - begun_s
+    clock_s = int.from_bytes(raw[:4], "little")
+    expect(
+        abs(created_s - clock_s) <= slack_s,
+        f"the clock says {clock_s}, the packet {created_s}: {created_s - clock_s:+} s",
+    )
+
+
+@case(
+    "OBJ-021",
+    "the UMI ID is one",
+    clause="1",
+    mark="F",
+    sends="READ_OBJECT umi.0.0.0.0",
+    expects="8 bytes, neither all zeros nor all ones",
+    advice="A unit without an ID is not provisioned.",
+)
+def _umi_id(bench: Bench) -> None:
+    raw = bench.request(ReadObject(code=UmiCode(0))).value
+    expect(len(raw) == 8 and raw not in (bytes(8), b"\xff" * 8), f"it is {raw.hex()}")
+
+
+@case(
+    "OBJ-030",
+    "access sets are as the datasheet declares them",
+    clause="6.1",
+    mark="C",
+    sends="GET_OBJECT_ACCESS of every object, in the role that we can prove",
+    expects="the read and write role sets of the datasheet",
+    advice="A device may change them; as delivered they are those of the datasheet.",
+    needs=(Need.CREDENTIALS,),
+)
+def _access_sets(bench: Bench) -> None:
+    with bench.secured() as meter:
+        for definition in declared(bench):
+            reply = meter.session.request(GetObjectAccess(code=definition.code))
+            found, wanted = (
+                (reply.read_roles, reply.write_roles),
+                (definition.read, definition.write),
+            )
+            expect(
+                found == wanted,
+                f"{definition.name}: read {found[0]}, write {found[1]}"
+                f" instead of {wanted[0]}, {wanted[1]}",
+            )
+
+
+@case(
+    "OBJ-031",
+    "a role reads what it may, and nothing else",
+    clause="6.1",
+    mark="F",
+    sends="READ_OBJECT_PART of one element of every object, in the role that we can prove",
+    expects="a value where the role is in the read set, ACCESS_DENIED (9) elsewhere",
+    advice="The role is the one of the session, not the one that was asked for last.",
+    needs=(Need.CREDENTIALS,),
+)
+def _role_reads(bench: Bench) -> None:
+    with bench.secured() as meter:
+        for definition in declared(bench):
+            part = ObjectPart(definition.code, 0, 0 if definition.kind.is_array else TO_END)
+            code = result_of(meter, ReadObjectPart(part=part))
+            is_allowed = bench.role in definition.read
+            fits = (ResultCode.OK, ResultCode.UNKNOWN_ELEMENT) if is_allowed else _DENIED
+            expect(code in fits, f"{definition.name} as {bench.role.label}: {named(code)}")
+
+
+_DENIED = (ResultCode.ACCESS_DENIED,)
+
+
+def _writable(bench: Bench, meter: Any) -> tuple[ObjectDefinition, bytes]:
+    """Return a structure that our role may read and write, and its value now."""
+    for definition in declared(bench):
+        is_ours = bench.role in definition.read and bench.role in definition.write
+        is_plain = definition.members and not definition.kind.is_array and not definition.signed
+        if is_ours and is_plain and "control" not in definition.name:
+            return definition, meter.session.request(ReadObject(code=definition.code)).value
+    raise NotApplicable(f"no structure may be read and written as {bench.role.label}")
+
+
+@case(
+    "OBJ-032",
+    "what was written is read back, and nothing else has changed",
+    clause="3.2",
+    mark="F",
+    sends="WRITE_OBJECT_PART of one member with another value; then the old one again",
+    expects="the new value at its place, all else as it was; then the old value",
+    advice="A part that is written must not touch the members beside it.",
+    needs=(Need.CREDENTIALS, Need.CHANGES),
+)
+def _write_member(bench: Bench) -> None:
+    with bench.secured() as meter:
+        definition, before = _writable(bench, meter)
+        member = len(definition.members) - 1
+        size = definition.members[member].type.size_bytes or 0
+        start = sum(each.type.max_bytes for each in definition.members[:member])
+        old = before[start : start + size]
+        new = bytes([old[0] ^ 1]) + old[1:]
+        part = ObjectPart(definition.code, member=member)
+        meter.write(part, new)
+        try:
+            now = meter.session.request(ReadObject(code=definition.code)).value
+            wanted = before[:start] + new + before[start + size :]
+            expect(now == wanted, f"{definition.name} was written at {part}, and reads {now.hex()}")
+        finally:
+            meter.write(part, old)
+        after = meter.session.request(ReadObject(code=definition.code)).value
+        expect(after == before, f"{definition.name} is not what it was before")
+
+
+@case(
+    "OBJ-033",
+    "a value of a wrong length is refused, and changes nothing",
+    clause="3.3",
+    mark="F",
+    sends="WRITE_OBJECT with a byte less and a byte more than the type has",
+    expects="INVALID_LENGTH (11), and the old value",
+    advice="Compare the length with the type before the first byte is stored.",
+    needs=(Need.CREDENTIALS, Need.CHANGES),
+)
+def _wrong_length(bench: Bench) -> None:
+    with bench.secured() as meter:
+        definition, before = _writable(bench, meter)
+        for value in (before[:-1], before + b"\x00"):
+            code = result_of(meter, WriteObject(code=definition.code, value=value))
+            now = meter.session.request(ReadObject(code=definition.code)).value
+            if now != before:
+                meter.write(ObjectPart(definition.code), before)
+            expect(code == ResultCode.INVALID_LENGTH, f"{len(value)} bytes: {named(code)}")
+            expect(now == before, f"the refused write changed {definition.name}")
+
+
+@case(
+    "OBJ-034",
+    "a role does not write what it may only read",
+    clause="6.1",
+    mark="F",
+    sends="WRITE_OBJECT of the very value that was read, where our role may not write",
+    expects="ACCESS_DENIED (9)",
+    advice="Read and write role sets are two sets.",
+    needs=(Need.CREDENTIALS,),
+)
+def _role_writes(bench: Bench) -> None:
+    with bench.secured() as meter:
+        for definition in declared(bench):
+            is_read_only = bench.role in definition.read and bench.role not in definition.write
+            if not is_read_only or definition.kind.is_array:
+                continue
+            value = meter.session.request(ReadObject(code=definition.code)).value
+            code = result_of(meter, WriteObject(code=definition.code, value=value))
+            expect(code in _DENIED, f"{definition.name} as {bench.role.label}: {named(code)}")
+
+
+@case(
+    "OBJ-035",
+    "whole objects and parts are the same object",
+    clause="1",
+    mark="F",
+    sends="READ_OBJECT and READ_OBJECT_PART [:] of everything that guests may read",
+    expects="the same bytes both ways",
+    advice="0 to 0xFFFF with member 0xFF is the whole object.",
+)
+def _whole_as_part(bench: Bench) -> None:
+    for definition, whole in open_to_guests(bench):
+        if definition.name == _CLOCK:
+            continue
+        payload = ReadObjectPart(part=ObjectPart(definition.code, 0, 0)).encode()
+        everything = payload[:4] + b"\x00\x00\xff\xff" + bytes([ALL_MEMBERS])
+        command = ReadObjectPart(part=ObjectPart(definition.code, 0, 0))
+        message = bench.result_of(command, payload=everything)
+        expect(
+            message.argument == ResultCode.OK,
+            f"{definition.name}[:] was answered with {describe_result(message)}",
+        )
+        found = message.payload[-len(whole) :] if whole else b""
+        expect(found == whole, f"{definition.name}[:] is not the whole {definition.name}")

@@ -1,0 +1,63 @@
+"""The tester's end of the line: frames as bytes, right or wrong, with no link layer to help."""
+
+from collections.abc import Callable
+
+from umi_cli.link.frame import Frame
+from umi_cli.link.stream import FrameReceiver
+from umi_cli.transports.base import Transport
+
+
+class RawLine:
+    """Sends any bytes, and tells which frames come back.
+
+    Args:
+        transport: an open port, which it does not close.
+        observer: told every piece of bytes.
+    """
+
+    def __init__(self, transport: Transport, observer: Callable[[str, bytes], None]) -> None:
+        self._transport = transport
+        self._observer = observer
+        self._clock = transport.clock
+        self._receiver = FrameReceiver(transport.idle_gap_s)
+        self._frames: list[Frame] = []
+
+    @property
+    def noise_bytes(self) -> int:
+        """Return how many bytes have come that were part of no frame."""
+        return self._receiver.noise_bytes
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they stand; `LostError` if the port is gone."""
+        self._observer("out", data)
+        self._transport.send(data)
+
+    def receive(self, wait_s: float) -> Frame | None:
+        """Return the next frame; None if none comes.
+
+        Args:
+            wait_s: how long to wait for it to begin; one that has begun is waited for to its end.
+
+        Raises:
+            LostError: the port is gone.
+        """
+        deadline = self._clock.monotonic() + wait_s
+        while not self._frames:
+            ends = self._receiver.deadline
+            if ends is None and self._clock.monotonic() >= deadline:
+                return None
+            data = self._transport.receive(deadline if ends is None else ends)
+            now = self._clock.monotonic()
+            if data:
+                self._observer("in", data)
+                self._frames += self._receiver.receive_data(data, now)
+            else:
+                self._frames += self._receiver.on_timer(now)
+        return self._frames.pop(0)
+
+    def drain(self, quiet_s: float) -> list[Frame]:
+        """Return everything that comes until the line is quiet for a while."""
+        frames: list[Frame] = []
+        while frame := self.receive(quiet_s):
+            frames.append(frame)
+        return frames
