@@ -10,6 +10,7 @@ from umi_cli.cli import params
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
 from umi_cli.errors import InputError, LostError, SomeFailedError
+from umi_cli.names import near
 
 if TYPE_CHECKING:
     from umi_cli.certify.bench import Bench
@@ -134,7 +135,7 @@ def _case(number: str) -> "Case":
 
     case = CASES.get(number.upper())
     if case is None:
-        hint = params.near(number.upper(), CASES) or "list them with: umi certify --list"
+        hint = near(number.upper(), CASES) or "list them with: umi certify --list"
         raise InputError(f"there is no test {number!r:.60}", hint=hint)
     return case
 
@@ -146,7 +147,7 @@ def _chosen(wishes: Wishes) -> "list[Case]":
 
     for glob in wishes.only:
         if not chosen(wishes.levels, [glob]):
-            hint = params.near(glob.upper(), CASES) or "list them with: umi certify --list"
+            hint = near(glob.upper(), CASES) or "list them with: umi certify --list"
             raise InputError(f"--only {glob}: there is no such test", hint=hint)
     return chosen(wishes.levels, wishes.only)
 

@@ -17,7 +17,7 @@ from umi_cli.certify.report import (
     case_records,
 )
 from umi_cli.certify.run import Result, Verdict, run_cases
-from umi_cli.cli.failure import Terminated
+from umi_cli.cli.orders import Terminated
 from umi_cli.errors import InputError, LostError, RefusedError, UmiError
 from umi_cli.output import streams
 from umi_cli.output.render import timestamp, to_plain

@@ -1,8 +1,7 @@
 """The deliberate defects of a virtual meter, by name: `sim --defect NAME`."""
 
-from difflib import get_close_matches
-
 from umi_cli.errors import InputError
+from umi_cli.names import near
 from umi_cli.virtual.defect import Defect
 from umi_cli.virtual.defects.application import APPLICATION_DEFECTS
 from umi_cli.virtual.defects.certificates import CERTIFICATE_DEFECTS
@@ -36,7 +35,6 @@ DEFECTS: dict[str, type[Defect]] = {
 def defect_of(name: str) -> type[Defect]:
     """Return a defect by its name; `InputError` if there is none of that name."""
     if name not in DEFECTS:
-        near = get_close_matches(name, DEFECTS)
-        hint = f"did you mean {near[0]}?" if near else "list them with: umi sim --defect list"
+        hint = near(name, DEFECTS) or "list them with: umi sim --defect list"
         raise InputError(f"the virtual meter has no defect {name!r:.60}", hint=hint)
     return DEFECTS[name]
