@@ -264,7 +264,7 @@ def _noise(talk: Conversation) -> None:
     mark="F",
     trick="in-pieces",
     task=Task.READ,
-    sends="the first response in three pieces, 30 ms apart, the first of them one byte",
+    sends="the first response in three pieces, 10 ms apart, the first of them one byte",
     expects="the response taken: its command does not come again",
     advice="A stream has no packets: collect bytes until as many are there as the header says.",
 )

@@ -281,6 +281,7 @@ class ReaderRecorder:
             receiver = self._receivers.get((line, way))
             if receiver is not None:
                 self._keep(receiver.on_timer(math.inf), line, way, self._since(at_s))
+        self.last_s = at_s if self.last_s is None else max(self.last_s, at_s)
         self._hang_ups.append(next(self._order))
         self.open_lines.discard(line)
 
