@@ -113,11 +113,11 @@ def test_of_a_long_conversation_the_last_pieces_are_kept() -> None:
     assert recorder.duration_s == MAX_PIECES + 2
 
 
-def test_a_trick_that_was_not_played_judges_nobody() -> None:
-    talk = talk_of(ReaderRecorder())
-    verdict, message = judge_reader(ALL["RDR-001"], talk)
+@pytest.mark.parametrize("number", ALL)
+def test_a_trick_that_was_not_played_judges_nobody(number: str) -> None:
+    verdict, message = judge_reader(ALL[number], talk_of(ReaderRecorder()))
     assert verdict is Verdict.LEFT_OUT
-    assert message.endswith(Task.READ.words)
+    assert message.endswith(ALL[number].task.words)
 
 
 def test_who_hangs_up_before_the_answer_has_not_waited() -> None:

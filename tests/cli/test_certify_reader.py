@@ -91,14 +91,12 @@ def only(numbers: Iterable[str]) -> list[str]:
 
 def some_at_a_time() -> list[tuple[Task, list[str]]]:
     """Return all scenarios, a few of one task together: each is a process to start."""
-    by_task = [
-        [each.number for each in READER_CASES.values() if each.task is task] for task in Task
-    ]
-    return [
-        (task, numbers[at : at + AT_A_TIME])
-        for task, numbers in zip(Task, by_task, strict=True)
-        for at in range(0, len(numbers), AT_A_TIME)
-    ]
+    chunks = []
+    for task in Task:
+        numbers = [each.number for each in READER_CASES.values() if each.task is task]
+        starts = range(0, len(numbers), AT_A_TIME)
+        chunks += [(task, numbers[at : at + AT_A_TIME]) for at in starts]
+    return chunks
 
 
 @pytest.mark.parametrize(("task", "numbers"), some_at_a_time())

@@ -183,7 +183,7 @@ def _check_sequence(frame: Frame, last: int, *, is_first: bool) -> None:
 
 def _check_busy(talk: Conversation) -> None:
     """Go on if a command that was refused for the moment came again, and not at once."""
-    for number, strike in enumerate(talk.strikes, start=1):
+    for number, strike in enumerate(talk.played, start=1):
         refused, after = talk.command_before(strike), talk.sent(after=strike.order)
         if not after:
             expect(number > 1, f"{refused.title} was given up when it was refused the first time")
