@@ -145,7 +145,7 @@ def test_a_command_that_ends_badly_though_all_was_mended_fails(tmp_path: Path) -
     outcome = run_umi(*AS_METER, *TCP, *TIMEOUT, *FIRST, "--each", each, "--json")
     test = found_by(outcome)["RDR-001"]
     assert test["verdict"] == "failed"
-    assert test["message"].endswith("its command ended with 1: nothing was read")
+    assert test["message"].endswith("its command ended with 1 and said: nothing was read")
     assert outcome.document["data"]["commands"] == {
         "RDR-001": {"exit": 1, "stderr": "nothing was read"}
     }

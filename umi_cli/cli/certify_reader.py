@@ -31,6 +31,8 @@ _OF_DEVICES = {
     "destructive": "--destructive",
     "role_key": "--role-key",
     "power": "--power",
+    "quiet": "--quiet",
+    "seed": "--seed",
     "baseline": "--baseline",
     "resume": "--resume",
 }

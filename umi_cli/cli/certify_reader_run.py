@@ -25,6 +25,7 @@ from umi_cli.cli.failure import Terminated
 from umi_cli.cli.reader_process import ReaderProcess
 from umi_cli.errors import NoSuchPortError
 from umi_cli.output import streams
+from umi_cli.output.progress import Silence
 from umi_cli.output.render import timestamp
 from umi_cli.transports.address import parse_host_and_port
 from umi_cli.virtual.examiner import Examiner
@@ -126,19 +127,19 @@ class ReaderRun:
             self._app.note(f"listening on {', '.join(self._addresses)}")
 
     def _play_all(self, server: Server) -> None:
+        is_alone = bool(self._commands)  # nobody has to be told what to do
         total = len(self._cases)
-        progress = self._app.progress("certify", total, "scenarios") if self._commands else None
-        for number, case in enumerate(self._cases, start=1):
-            if progress is None:
-                self._app.note(f"{case.number} ({number} of {total}): {case.title}")
-            result = self._played(server, case)
-            self._results.append(result)
-            if progress is not None:
+        progress = self._app.progress("certify", total, "scenarios") if is_alone else Silence()
+        try:
+            for number, case in enumerate(self._cases, start=1):
+                if not is_alone:
+                    self._app.note(f"{case.number} ({number} of {total}): {case.title}")
+                result = self._played(server, case)
+                self._results.append(result)
                 progress.make_room()
-            self._on_result(case, result, is_told=progress is None)
-            if progress is not None:
+                self._on_result(case, result, is_told=not is_alone)
                 progress.update(number)
-        if progress is not None:
+        finally:
             progress.finish()
 
     def _on_result(self, case: ReaderCase, result: Result, *, is_told: bool) -> None:
@@ -238,16 +239,13 @@ class ReaderRun:
             self._reader = talk.asked[0].envelope.source
         if not talk.frames and verdict is Verdict.LEFT_OUT:
             message = "no reader came, or none that speaks UMI"
-        process, is_failed = scene.process, verdict is Verdict.FAILED
-        if process is not None and process.was_killed:
-            verdict, is_failed = Verdict.FAILED, True
-            message = f"the reader's command did not end, and was ended by us; {message}"
-        if process is not None and verdict is not Verdict.PASSED and process.last_words:
-            message = f"{message}; its command ended with {process.exit}: {process.last_words}"
+        if scene.process is not None:
+            verdict, message = _with_end(scene.process, verdict, message)
+        is_failed = verdict is Verdict.FAILED
         return Result(
             number=scene.case.number,
             verdict=verdict,
-            message=message.strip("; "),
+            message=message,
             duration_s=scene.recorder.duration_s,
             pieces=scene.recorder.pieces if is_failed else (),
             pieces_left_out=scene.recorder.left_out if is_failed else 0,
@@ -290,6 +288,18 @@ class ReaderRun:
         wishes = self._wishes
         certify_files.write_reports(report, out=wishes.out, junit=wishes.junit, html=wishes.html)
         self._app.emit(document_of(report), view_of(report))
+
+
+def _with_end(process: ReaderProcess, verdict: Verdict, message: str) -> tuple[Verdict, str]:
+    """Return a verdict and its message with how the reader's command ended, if that matters."""
+    parts = [message] if message else []
+    if process.was_killed:
+        verdict = Verdict.FAILED
+        parts = ["the reader's command did not end, and was ended by us", *parts]
+    if verdict is not Verdict.PASSED and process.last_words:
+        end = "" if process.was_killed else f" ended with {process.exit} and"
+        parts.append(f"its command{end} said: {process.last_words}")
+    return verdict, "; ".join(parts)
 
 
 def _met(options: "SimOptions", has_authority: bool) -> frozenset[Need]:
