@@ -16,6 +16,7 @@ from umi_cli.virtual import life_cycle
 from umi_cli.virtual.defect import Defect
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID, blank_memory, new_memory
 from umi_cli.virtual.device import MeterSettings, VirtualMeter
+from umi_cli.virtual.event_log import EventLog
 from umi_cli.virtual.faults import FaultInjector, FaultRates
 from umi_cli.virtual.line import MeterLine
 from umi_cli.virtual.memory import Memory, load_memory
@@ -71,7 +72,7 @@ class SimOptions:
     """How its optical port behaves, where it is served on one."""
     pin_faults: PinFaultRates = field(default_factory=PinFaultRates)
     """What the pins do wrong, where it is a Peripheral on SPI."""
-    defect: type[Defect] = Defect
+    defect: Callable[[], Defect] = Defect
     """What its maker got wrong; nothing, unless somebody asks for it."""
     is_peripheral: bool = False
     """On every line it takes its address from a Host, and commands that too."""
@@ -137,6 +138,11 @@ class Simulation:
         self.meter = VirtualMeter(settings, memory, self.save)
         if options.off_since_s:
             self.meter.metering.miss(options.off_since_s, utc)
+
+    @property
+    def events(self) -> EventLog:
+        """Return what happens in the meter, to subscribe to."""
+        return self.meter.memory.events
 
     def new_line(self, name: str) -> MeterLine:
         """Return a new line to the meter, with the faults that the user asked for."""
