@@ -31,7 +31,7 @@ from umi_cli.types import UNKNOWN_DEVICE, Role, UmiId
 R = TypeVar("R", bound=Payload)
 
 MAX_WAITS = 100
-KEEP_ALIVE_S = 20.0  # choice: a third of the shortest time after which a port closes
+KEEP_ALIVE_S = 20.0  # a third of the shortest time after which a port closes
 
 _OF_THE_DEVICE = (FrameType.SIMPLE, FrameType.RESYNC)
 """What a Peripheral says of its own accord, while a test waits for an answer."""

@@ -8,7 +8,7 @@ from umi_cli.certify.reader_record import Asked, Conversation, Passage
 from umi_cli.link.frame import FrameType
 from umi_cli.types import UmiCode
 
-LEAST_PAUSE_S = 0.05  # choice: who comes back sooner to who is busy has not waited at all
+LEAST_PAUSE_S = 0.05  # who comes back sooner to who is busy has not waited at all
 UMI_ID_OBJECT = UmiCode(0)
 _BY_THE_WAY = (
     PacketType.NO_OPERATION,

@@ -340,6 +340,6 @@ def _slow(talk: Conversation) -> None:
 def _hasty(talk: Conversation) -> None:
     expect_same_frame_again(talk)
     waited_s = talk.sent(after=talk.strike.order)[0].at_s - talk.struck.at_s
-    # choice: a tenth less, and 50 ms, for what either side's clock and the way to it take
+    # a tenth less, and 50 ms, for what either side's clock and the way to it take
     least_s = 0.9 * talk.timeout_s - 0.05
     expect(waited_s >= least_s, f"it was repeated after {waited_s:.3f} s of {talk.timeout_s:g} s")

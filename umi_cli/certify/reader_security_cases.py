@@ -13,7 +13,7 @@ from umi_cli.certify.reader_judging import (
 )
 from umi_cli.certify.reader_record import Asked, Conversation
 
-RECENT_PACKETS = 100  # choice: of a session, so few that the low byte of a counter tells them apart
+RECENT_PACKETS = 100  # of a session, so few that the low byte of a counter tells them apart
 _TRUST = "Verify the certificate, its chain and its time before a key is agreed on."
 
 

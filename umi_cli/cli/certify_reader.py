@@ -9,6 +9,7 @@ import click
 
 from umi_cli.cli import params
 from umi_cli.errors import InputError
+from umi_cli.names import near
 
 if TYPE_CHECKING:
     from umi_cli.certify.reader_case import ReaderCase
@@ -213,7 +214,7 @@ def _scenario(number: str) -> "ReaderCase":
 
     case = READER_CASES.get(number.upper())
     if case is None:
-        hint = params.near(number.upper(), READER_CASES)
+        hint = near(number.upper(), READER_CASES)
         hint = hint or f"list them with: umi certify {AS_METER} --list"
         raise InputError(f"there is no scenario {number!r:.60}", hint=hint)
     return case
@@ -227,8 +228,8 @@ def _chosen(wishes: ReaderWishes) -> "list[ReaderCase]":
     hint = f"list them with: umi certify {AS_METER} --list"
     for glob in wishes.only:
         if not chosen_scenarios([glob]):
-            near = params.near(glob.upper(), READER_CASES) or hint
-            raise InputError(f"--only {glob}: there is no such scenario", hint=near)
+            hint = near(glob.upper(), READER_CASES) or hint
+            raise InputError(f"--only {glob}: there is no such scenario", hint=hint)
     levels = () if "all" in wishes.level else wishes.level
     cases = [
         each for each in chosen_scenarios(wishes.only) if not levels or each.level.value in levels

@@ -21,7 +21,7 @@ from umi_cli.certify.report import (
 )
 from umi_cli.certify.run import Result, Verdict
 from umi_cli.cli.certify_reader import LIMIT_S, TIMEOUT_S, ReaderWishes, parse_each
-from umi_cli.cli.failure import Terminated
+from umi_cli.cli.orders import Terminated
 from umi_cli.cli.reader_process import ReaderProcess
 from umi_cli.errors import NoSuchPortError
 from umi_cli.output import streams
