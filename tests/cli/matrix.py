@@ -345,6 +345,19 @@ ROWS: tuple[Row, ...] = (
         fails={"nosuch --journal {w}/bad.journal --reason mended": 51},
     ),
     Serving("sim", "--tcp 127.0.0.1:0", fails={"": 2, "--tcp 127.0.0.1": 2}),
+    OnDevice(
+        "certify",
+        "--only LNK-001",
+        is_said=True,
+        ways={
+            "what comes is noise": 14,
+            "it hangs up": 53,
+            "it lies": 53,
+            **dict.fromkeys([*SCHEME_2_ALONE, "it is not trusted"], 0),  # it proves nothing yet
+        },
+        fails={"--only nosuch": 2, "--explain LNK-999": 2},
+    ),
+    AtDesk("certify", "--list", fails={"--as-meter": 2}),
     Serving("host", "--listen 127.0.0.1:0", fails={"": 2, "--listen nonsense": 2}),
     OnDevice(
         "shell",
