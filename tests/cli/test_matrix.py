@@ -97,7 +97,7 @@ def test_each_way_to_a_device(runs: Runs, row: OnDevice, way: str) -> None:
     own = "" if "--key" in address else row.own
     for form in BOTH:
         outcome = runs.run(f"{address} {own} {row.line()} {FORMS[form]}")
-        check(outcome, form, row.ways.get(way, code))
+        check(outcome, form, row.ways.get(way, code), is_said=row.is_said)
         assert address or "no device is named" in outcome.stdout + outcome.stderr
 
 
