@@ -10,6 +10,7 @@ from umi_cli.explain.layers import Field, Layer
 from umi_cli.objects.catalogue import Catalogue
 
 SHOWN_BYTES = 24  # of a field without a meaning; the bytes of the piece stand beside it
+SHOWN_CHARACTERS = 160  # of a field's meaning: a table of a hundred elements tells no more
 _SHOWN = {
     "link frame": ("type", "sequence", "destination", "source", "payload length"),
     "packet": ("encryption scheme", "source UMI ID", "destination UMI ID"),
@@ -75,6 +76,11 @@ def _line(layer: Layer) -> str:
 
 
 def _text(field: Field) -> str:
+    text = _whole_text(field)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def _whole_text(field: Field) -> str:
     value = "" if field.value is None or isinstance(field.value, dict | list) else str(field.value)
     if field.meaning and value and value != field.meaning:
         return f"{field.name} {value} ({field.meaning})"
