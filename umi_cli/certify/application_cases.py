@@ -4,24 +4,16 @@ from typing import Any
 
 from umi_cli.application.codes import PacketType, ResultCode
 from umi_cli.application.commands import (
-    Complete,
-    EventSubscribe,
-    GetObjectAccess,
     NoOperation,
     ReadObject,
     ReadObjectPart,
-    ReadObjectPartReply,
-    ReadObjectReply,
-    Wait,
-    WriteObject,
 )
 from umi_cli.application.packet import ENVELOPE_BYTES, NO_SIGNATURE, PROTOCOL, Envelope, Message
 from umi_cli.application.payload import Command
-from umi_cli.certify.bench import Bench, describe, describe_result, expect_error, expect_result
-from umi_cli.certify.case import Failure, NotApplicable, case, expect
+from umi_cli.certify.bench import Bench, describe_result, expect_result
+from umi_cli.certify.case import Failure, case, expect
 from umi_cli.errors import MalformedError
-from umi_cli.link.frame import LinkErrorCode
-from umi_cli.types import TO_END, UNKNOWN_DEVICE, ObjectPart, UmiCode, UmiId
+from umi_cli.types import UNKNOWN_DEVICE, ObjectPart, UmiCode, UmiId
 
 UMI_ID_OBJECT = UmiCode(0)
 NO_OBJECT = UmiCode.parse("umi.255.255.255.255")
@@ -30,7 +22,7 @@ UNKNOWN_TYPE = 0x7E
 UNKNOWN_SCHEME = 7
 UNDEFINED_EVENT = 26  # "spare" in the list of events
 CLOCK_SLACK_S = 3
-_NOT_TAKEN = (ResultCode.INVALID_PACKET_FORMAT, ResultCode.INVALID_LENGTH)
+NOT_TAKEN = (ResultCode.INVALID_PACKET_FORMAT, ResultCode.INVALID_LENGTH)
 
 
 def answer_to(bench: Bench, packet: bytes, title: str) -> tuple[Envelope, Message]:
@@ -295,7 +287,7 @@ def _short_payload(bench: Bench) -> None:
     )
     for command, length in ((whole[0], 0), (whole[0], 3), (whole[1], 8)):
         packet = bench.packet(command, payload=command.encode()[:length])
-        expect_code(bench, packet, f"{command.TYPE.name} with {length} bytes", *_NOT_TAKEN)
+        expect_code(bench, packet, f"{command.TYPE.name} with {length} bytes", *NOT_TAKEN)
 
 
 @case(
@@ -310,7 +302,7 @@ def _short_payload(bench: Bench) -> None:
 def _long_payload(bench: Bench) -> None:
     for command in (ReadObject(code=UMI_ID_OBJECT), NoOperation()):
         packet = bench.packet(command, payload=command.encode() + b"\x00")
-        expect_code(bench, packet, f"{command.TYPE.name} with a byte more", *_NOT_TAKEN)
+        expect_code(bench, packet, f"{command.TYPE.name} with a byte more", *NOT_TAKEN)
 
 
 @case(
@@ -330,7 +322,7 @@ def _short_packet(bench: Bench) -> None:
             message.packet_type == PacketType.ERROR,
             f"{length} bytes were answered with {describe_result(message)}",
         )
-        expect_result(message, f"{length} bytes", *_NOT_TAKEN)
+        expect_result(message, f"{length} bytes", *NOT_TAKEN)
 
 
 @case(
@@ -346,7 +338,7 @@ def _length_lies(bench: Bench) -> None:
     for length in (1, 255, 65_535):
         sound = bench.packet(NoOperation())
         packet = sound[:30] + length.to_bytes(2, "little") + sound[32:]
-        expect_code(bench, packet, f"payload length {length}", *_NOT_TAKEN)
+        expect_code(bench, packet, f"payload length {length}", *NOT_TAKEN)
 
 
 @case(
@@ -361,276 +353,4 @@ def _length_lies(bench: Bench) -> None:
 def _record_length(bench: Bench) -> None:
     for record in (b"\x00\x03", b"\x00\x01", b"\x00\x02\x00", b"\x00"):
         packet = bench.packet(NoOperation(), signature=record)
-        expect_code(bench, packet, f"the record {record.hex()}", *_NOT_TAKEN)
-
-
-@case(
-    "APP-020",
-    "READ_OBJECT is answered with the code, the length and the value",
-    clause="3.2",
-    mark="F",
-    sends="READ_OBJECT umi.0.0.0.0",
-    expects="the code, u16 0, u16 8, 8 bytes",
-    advice="The reply says again what was read; readers compare it.",
-)
-def _read_reply(bench: Bench) -> None:
-    message = bench.result_of(ReadObject(code=UMI_ID_OBJECT))
-    expect_result(message, "READ_OBJECT umi.0.0.0.0", ResultCode.OK)
-    reply = _decoded(ReadObjectReply, message)
-    expect(reply.code == UMI_ID_OBJECT, f"the reply is about {reply.code}")
-    expect(message.payload[4:6] == b"\x00\x00", "the field behind the code is not 0")
-    expect(len(reply.value) == 8, f"a UMI ID has 8 bytes, this one {len(reply.value)}")
-
-
-def _decoded(kind: Any, message: Message) -> Any:
-    """Return the reply in a message; `Failure` if it has not its form."""
-    try:
-        return kind.decode(message.payload)
-    except MalformedError as error:
-        raise Failure(f"the payload {message.payload.hex()} is none: {error}") from error
-
-
-@case(
-    "APP-021",
-    "READ_OBJECT_PART is answered with the part that was asked for",
-    clause="3.2",
-    mark="F",
-    sends="READ_OBJECT_PART umi.1.1.0.0/3, the serial number",
-    expects="the same 9 bytes of object part, u8 0, the length, the value",
-    advice="Anyone may read the serial number in the clear.",
-)
-def _part_reply(bench: Bench) -> None:
-    part = ObjectPart(UmiCode.parse("umi.1.1.0.0"), member=3)
-    message = bench.result_of(ReadObjectPart(part=part))
-    expect_result(message, f"READ_OBJECT_PART {part}", ResultCode.OK)
-    reply = _decoded(ReadObjectPartReply, message)
-    expect(reply.part == part, f"the reply is about {reply.part}")
-
-
-@case(
-    "APP-022",
-    "an unknown object is refused by name",
-    clause="3.3",
-    mark="F",
-    sends=f"READ_OBJECT, READ_OBJECT_PART and WRITE_OBJECT {NO_OBJECT}",
-    expects="UNKNOWN_OBJECT (4)",
-    advice="Whether an object exists comes before who may read it.",
-)
-def _unknown_object(bench: Bench) -> None:
-    bench.refused(ReadObject(code=NO_OBJECT), ResultCode.UNKNOWN_OBJECT)
-    bench.refused(ReadObjectPart(part=ObjectPart(NO_OBJECT)), ResultCode.UNKNOWN_OBJECT)
-    bench.refused(WriteObject(code=NO_OBJECT, value=b"\x00"), ResultCode.UNKNOWN_OBJECT)
-
-
-@case(
-    "APP-023",
-    "an unknown member is refused by name",
-    clause="3.3",
-    mark="F",
-    sends="READ_OBJECT_PART umi.1.1.0.0/200",
-    expects="UNKNOWN_MEMBER (5)",
-    advice="A member number past the structure must not read what lies behind it.",
-)
-def _unknown_member(bench: Bench) -> None:
-    part = ObjectPart(UmiCode.parse("umi.1.1.0.0"), member=200)
-    bench.refused(ReadObjectPart(part=part), ResultCode.UNKNOWN_MEMBER)
-
-
-@case(
-    "APP-024",
-    "an unknown element is refused by name",
-    clause="3.3",
-    mark="F",
-    sends="READ_OBJECT_PART of element 65,534 of each array that may be read",
-    expects="UNKNOWN_ELEMENT (6)",
-    advice="An index past the array must not read what lies behind it.",
-)
-def _unknown_element(bench: Bench) -> None:
-    tried = 0
-    for definition in bench.catalogue.objects:
-        if not definition.kind.is_array or definition.secret:
-            continue
-        part = ObjectPart(definition.code, TO_END - 1, TO_END - 1)
-        message = bench.result_of(ReadObjectPart(part=part))
-        if message.argument in (ResultCode.UNKNOWN_OBJECT, ResultCode.ACCESS_DENIED):
-            continue
-        tried += 1
-        expect_result(message, f"READ_OBJECT_PART {part}", ResultCode.UNKNOWN_ELEMENT)
-    if not tried:
-        raise NotApplicable("the device has no array that a guest may read")
-
-
-@case(
-    "APP-025",
-    "guests are not told who may access an object",
-    clause="6.1",
-    mark="F",
-    sends="GET_OBJECT_ACCESS umi.1.1.0.0 as guest",
-    expects="ACCESS_DENIED (9)",
-    advice="Any role but guest may ask.",
-)
-def _access_as_guest(bench: Bench) -> None:
-    code = UmiCode.parse("umi.1.1.0.0")
-    bench.refused(GetObjectAccess(code=code), ResultCode.ACCESS_DENIED)
-
-
-@case(
-    "APP-026",
-    "COMPLETE without a deferred response is refused",
-    clause="3.3",
-    mark="F",
-    sends="COMPLETE",
-    expects="DEFER_ERROR (21)",
-    advice="There is nothing to complete: say so.",
-)
-def _nothing_deferred(bench: Bench) -> None:
-    bench.refused(Complete(), ResultCode.DEFER_ERROR)
-
-
-@case(
-    "APP-027",
-    "an event that nobody has defined cannot be subscribed to",
-    clause="3.3",
-    mark="F",
-    sends=f"EVENT_SUBSCRIBE for event {UNDEFINED_EVENT}, then for none",
-    expects="UNKNOWN_EVENT (15), then OK",
-    advice="A subscriber must learn that what it waits for does not come.",
-)
-def _unknown_event(bench: Bench) -> None:
-    wanted = EventSubscribe(events=1 << UNDEFINED_EVENT, signature_scheme=0)
-    none = EventSubscribe(events=0, signature_scheme=0)
-    try:
-        if bench.result_of(none).argument == ResultCode.NOT_IMPLEMENTED:
-            raise NotApplicable("the device publishes no events")
-        bench.refused(wanted, ResultCode.UNKNOWN_EVENT)
-    finally:
-        bench.result_of(none)
-
-
-@case(
-    "APP-028",
-    "a refused command is answered under its own type, without a value",
-    clause="3.2",
-    mark="C",
-    sends=f"READ_OBJECT {NO_OBJECT}",
-    expects="READ_OBJECT_RESPONSE or ERROR, with a result and no payload",
-    advice="A reply that says no carries nothing that may be taken for a value.",
-)
-def _refusal(bench: Bench) -> None:
-    message = bench.result_of(ReadObject(code=NO_OBJECT))
-    kinds = (PacketType.READ_OBJECT_RESPONSE, PacketType.ERROR)
-    expect(message.packet_type in kinds, f"it was answered with {describe_result(message)}")
-    expect(message.argument != ResultCode.OK, "it was answered with OK")
-    expect(not message.payload, f"it carries {message.payload.hex()}")
-
-
-@case(
-    "APP-029",
-    "an empty frame is no packet, and is refused",
-    clause="3.1",
-    mark="C",
-    sends="a SIMPLE frame without payload",
-    expects="ERROR with INVALID_PACKET_FORMAT (3)",
-    advice="A packet of no bytes is a short packet like any other.",
-)
-def _empty(bench: Bench) -> None:
-    answer = bench.exchange(bench.frame())
-    try:
-        message = Message.decode(answer.payload[ENVELOPE_BYTES:])
-    except MalformedError as error:
-        raise Failure(f"it was answered with {describe(answer)}") from error
-    expect_result(message, "an empty packet", *_NOT_TAKEN)
-
-
-def _deferred(bench: Bench) -> tuple[ReadObject, Message]:
-    """Have the device defer a response; return the command and its WAIT.
-
-    Raises:
-        NotApplicable: it defers the reading of no object.
-    """
-    for definition in bench.catalogue.objects:
-        if definition.kind.is_array or definition.secret:
-            continue
-        command = ReadObject(code=definition.code)
-        message = bench.ask(bench.packet(command), command)
-        if message.packet_type == PacketType.WAIT:
-            return command, message
-    raise NotApplicable("the device answers every read at once")
-
-
-def _complete(bench: Bench, **fields: Any) -> Message:
-    return bench.ask(bench.packet(Complete(), **fields), Complete())
-
-
-@case(
-    "APP-040",
-    "WAIT says how long to wait",
-    clause="3.2",
-    mark="F",
-    sends="READ_OBJECT of an object whose reading the device defers",
-    expects="WAIT, result OK, with u16 milliseconds above 0",
-    advice="The commander waits that long before it asks again.",
-)
-def _wait(bench: Bench) -> None:
-    command, message = _deferred(bench)
-    expect_result(message, command.title, ResultCode.OK)
-    wait = _decoded(Wait, message)
-    expect(wait.wait_ms > 0, "it says 0 ms")
-
-
-@case(
-    "APP-041",
-    "COMPLETE fetches the response that was deferred",
-    clause="3.2",
-    mark="F",
-    sends="READ_OBJECT that is deferred; after the wait COMPLETE under the same transaction",
-    expects="another WAIT, or READ_OBJECT_RESPONSE under the same transaction number",
-    advice="Keep what came of the command until it is fetched.",
-)
-def _completed(bench: Bench) -> None:
-    command, message = _deferred(bench)
-    for _ in range(100):
-        if message.packet_type != PacketType.WAIT:
-            break
-        bench.wait(_decoded(Wait, message).wait_ms / 1000)
-        message = _complete(bench, transaction=message.transaction)
-    expect(
-        message.packet_type == command.REPLY.TYPE,
-        f"{command.title} ended with {describe_result(message)}",
-    )
-
-
-@case(
-    "APP-042",
-    "COMPLETE of another transaction fetches nothing",
-    clause="3.2",
-    mark="F",
-    sends="READ_OBJECT that is deferred; after the wait COMPLETE under another transaction",
-    expects="DEFER_ERROR (21)",
-    advice="Compare the transaction number, or one command gets another one's response.",
-)
-def _other_transaction(bench: Bench) -> None:
-    _, message = _deferred(bench)
-    bench.wait(_decoded(Wait, message).wait_ms / 1000)
-    other = (message.transaction + 100) & 0xFFFF
-    expect_result(_complete(bench, transaction=other), "COMPLETE", ResultCode.DEFER_ERROR)
-    _complete(bench, transaction=message.transaction)
-
-
-@case(
-    "APP-043",
-    "a command that comes while another is deferred gets link ERROR 5",
-    clause="2.3",
-    mark="F",
-    sends="READ_OBJECT that is deferred, and NO_OPERATION before its time",
-    expects="link ERROR with BUSY",
-    advice="Busy is said by the link: the command did not run and may be sent again.",
-)
-def _busy(bench: Bench) -> None:
-    command, message = _deferred(bench)
-    bench.wait(_decoded(Wait, message).wait_ms / 1000)
-    _complete(bench, transaction=message.transaction)
-    bench.sync()
-    bench.exchange(bench.frame(bench.packet(command)))
-    answer = bench.exchange(bench.frame(bench.packet(NoOperation())))
-    expect_error(answer, LinkErrorCode.BUSY)
+        expect_code(bench, packet, f"the record {record.hex()}", *NOT_TAKEN)

@@ -1,0 +1,110 @@
+"""Tests of responses that are deferred: WAIT, COMPLETE, busy (protocol 2.3, 3.2)."""
+
+from typing import Any
+
+from umi_cli.application.codes import PacketType, ResultCode
+from umi_cli.application.commands import (
+    Complete,
+    NoOperation,
+    ReadObject,
+    Wait,
+)
+from umi_cli.application.packet import Message
+from umi_cli.certify.bench import Bench, describe_result, expect_error, expect_result
+from umi_cli.certify.case import NotApplicable, case, expect
+from umi_cli.certify.reply_cases import decoded
+from umi_cli.link.frame import LinkErrorCode
+
+
+def _deferred(bench: Bench) -> tuple[ReadObject, Message]:
+    """Have the device defer a response; return the command and its WAIT.
+
+    Raises:
+        NotApplicable: it defers the reading of no object.
+    """
+    for definition in bench.catalogue.objects:
+        if definition.kind.is_array or definition.secret:
+            continue
+        command = ReadObject(code=definition.code)
+        message = bench.ask(bench.packet(command), command)
+        if message.packet_type == PacketType.WAIT:
+            return command, message
+    raise NotApplicable("the device answers every read at once")
+
+
+def _complete(bench: Bench, **fields: Any) -> Message:
+    return bench.ask(bench.packet(Complete(), **fields), Complete())
+
+
+@case(
+    "APP-040",
+    "WAIT says how long to wait",
+    clause="3.2",
+    mark="F",
+    sends="READ_OBJECT of an object whose reading the device defers",
+    expects="WAIT, result OK, with u16 milliseconds above 0",
+    advice="The commander waits that long before it asks again.",
+)
+def _wait(bench: Bench) -> None:
+    command, message = _deferred(bench)
+    expect_result(message, command.title, ResultCode.OK)
+    wait = decoded(Wait, message)
+    expect(wait.wait_ms > 0, "it says 0 ms")
+
+
+@case(
+    "APP-041",
+    "COMPLETE fetches the response that was deferred",
+    clause="3.2",
+    mark="F",
+    sends="READ_OBJECT that is deferred; after the wait COMPLETE under the same transaction",
+    expects="another WAIT, or READ_OBJECT_RESPONSE under the same transaction number",
+    advice="Keep what came of the command until it is fetched.",
+)
+def _completed(bench: Bench) -> None:
+    command, message = _deferred(bench)
+    for _ in range(100):
+        if message.packet_type != PacketType.WAIT:
+            break
+        bench.wait(decoded(Wait, message).wait_ms / 1000)
+        message = _complete(bench, transaction=message.transaction)
+    expect(
+        message.packet_type == command.REPLY.TYPE,
+        f"{command.title} ended with {describe_result(message)}",
+    )
+
+
+@case(
+    "APP-042",
+    "COMPLETE of another transaction fetches nothing",
+    clause="3.2",
+    mark="F",
+    sends="READ_OBJECT that is deferred; after the wait COMPLETE under another transaction",
+    expects="DEFER_ERROR (21)",
+    advice="Compare the transaction number, or one command gets another one's response.",
+)
+def _other_transaction(bench: Bench) -> None:
+    _, message = _deferred(bench)
+    bench.wait(decoded(Wait, message).wait_ms / 1000)
+    other = (message.transaction + 100) & 0xFFFF
+    expect_result(_complete(bench, transaction=other), "COMPLETE", ResultCode.DEFER_ERROR)
+    _complete(bench, transaction=message.transaction)
+
+
+@case(
+    "APP-043",
+    "a command that comes while another is deferred gets link ERROR 5",
+    clause="2.3",
+    mark="F",
+    sends="READ_OBJECT that is deferred, and NO_OPERATION before its time",
+    expects="link ERROR with BUSY",
+    advice="Busy is said by the link: the command did not run and may be sent again.",
+)
+def _busy(bench: Bench) -> None:
+    command, message = _deferred(bench)
+    bench.wait(decoded(Wait, message).wait_ms / 1000)
+    _complete(bench, transaction=message.transaction)
+    bench.sync()
+    bench.exchange(bench.frame(bench.packet(command)))
+    answer = bench.exchange(bench.frame(bench.packet(NoOperation())))
+    expect_error(answer, LinkErrorCode.BUSY)
