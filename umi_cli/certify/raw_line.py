@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
-from umi_cli.link.frame import Frame
+from umi_cli.link.frame import MAX_FRAME_BYTES, Frame
 from umi_cli.link.stream import FrameReceiver
 from umi_cli.transports.base import Transport
+
+BABBLE_S = 1.0  # beyond what a frame takes, for bytes that never become one
+MAX_DRAINED = 100  # frames that nobody has asked for
 
 
 class RawLine:
@@ -42,9 +45,11 @@ class RawLine:
             LostError: the port is gone.
         """
         deadline = self._clock.monotonic() + wait_s
+        # A device that says something without end must not be listened to without end.
+        latest = deadline + 2 * MAX_FRAME_BYTES * self._transport.byte_time_s + BABBLE_S
         while not self._frames:
-            ends = self._receiver.deadline
-            if ends is None and self._clock.monotonic() >= deadline:
+            ends, now = self._receiver.deadline, self._clock.monotonic()
+            if now >= latest or (ends is None and now >= deadline):
                 return None
             data = self._transport.receive(deadline if ends is None else ends)
             now = self._clock.monotonic()
@@ -58,6 +63,6 @@ class RawLine:
     def drain(self, quiet_s: float) -> list[Frame]:
         """Return everything that comes until the line is quiet for a while."""
         frames: list[Frame] = []
-        while frame := self.receive(quiet_s):
+        while len(frames) < MAX_DRAINED and (frame := self.receive(quiet_s)):
             frames.append(frame)
         return frames
