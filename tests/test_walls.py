@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "umi_cli"
 
-FLOOR = {"errors", "wire", "types", "crypto", "files"}
+FLOOR = {"errors", "wire", "types", "crypto", "files", "mutation"}
 PURE = {
     "link",
     "optical",
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "types": {"wire", "errors"},
     "crypto": {"errors"},
     "files": {"errors"},
+    "mutation": set[str](),
     "link": FLOOR,
     "application": FLOOR,
     "objects": FLOOR,
