@@ -1,7 +1,7 @@
 """What a test does with the device: frames and packets, right or wrong, and what comes back."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from umi_cli.types import UNKNOWN_DEVICE, Role, UmiId
 R = TypeVar("R", bound=Payload)
 
 MAX_WAITS = 100
+KEEP_ALIVE_S = 20.0  # choice: a third of the shortest time after which a port closes
 
 _OF_THE_DEVICE = (FrameType.SIMPLE, FrameType.RESYNC)
 """What a Peripheral says of its own accord, while a test waits for an answer."""
@@ -90,15 +91,19 @@ class Bench:
         """Start over for a test: chance is its own, and nothing of another one is under way.
 
         Raises:
-            Failure: the device does not answer a RESYNC.
-            LostError: the port is gone.
+            Failure: the device does not answer a RESYNC, and could not be brought back.
+            UmiError: the port is gone.
         """
         self.recorder.begin()
         self.notes.clear()
         self.random = Random(f"{self.settings.seed}/{number}")  # noqa: S311
         self.meter.session.abandon()
         self.raw.drain(self.settings.quiet_s / 10)
-        self.sync()
+        try:
+            self.sync()
+        except Failure:  # the test before cost it its session on the port, or its senses
+            self.meter.transport.recover()
+            self.sync()
         self.forget_link()
 
     def at_end(self, clean_up: Callable[[], None]) -> None:
@@ -144,6 +149,14 @@ class Bench:
         if self.settings.board is None:
             raise NotApplicable("there are no pins: we are not the Host")
         return self.settings.board
+
+    def outlast(self, seconds: float) -> None:
+        """Let time pass, and keep an optical port open meanwhile: it closes when nobody speaks."""
+        until = self.now_s + seconds
+        while (left_s := until - self.now_s) > 0:
+            self.wait(min(left_s, KEEP_ALIVE_S))
+            self.sync()
+        self.forget_link()
 
     # --- the link, by hand ----------------------------------------------------------------
 
@@ -341,7 +354,7 @@ class Bench:
         try:
             yield Meter(self.meter.transport, session, self.catalogue)
         finally:
-            session.finish()
+            _leave(session)
 
     def _protection(self) -> Protection:
         if self.settings.credentials is not None:
@@ -386,6 +399,14 @@ class Bench:
         if self.settings.authority is None:
             raise NotApplicable("no --ca-key and --ca-cert were given")
         return self.settings.authority
+
+
+def _leave(session: Session) -> None:
+    """End a session on the device; one that broke is begun anew, so that it can be ended."""
+    if not session.standing.is_authenticated:
+        with suppress(UmiError, InDoubtError):
+            session.begin()
+    session.finish()
 
 
 def describe(frame: Frame) -> str:

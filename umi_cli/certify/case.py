@@ -60,6 +60,23 @@ class Need(StrEnum):
     BOARD = "board"
     """Pins that we can see and move."""
 
+    @property
+    def option(self) -> str:
+        """Return what the user gives so that it is met."""
+        return _OPTIONS[self]
+
+
+_OPTIONS = {
+    Need.CHANGES: "--allow-changes",
+    Need.DESTRUCTION: "--destructive",
+    Need.CREDENTIALS: "--key, --cert and --anchor",
+    Need.ROLE_KEY: "--role-key",
+    Need.AUTHORITY: "--ca-key and --ca-cert",
+    Need.POWER: "--power",
+    Need.OPTICAL: "-p opto:DEVICE",
+    Need.SPI: "-p spi:BUS.DEVICE",
+}
+
 
 class Failure(Exception):
     """The device did not do what it must; the message says what it did instead."""

@@ -1,8 +1,10 @@
 """Tests of certificates that a device is handed: a catalogue of bad ones (protocol 6.4)."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from umi_cli.application.codes import ResultCode
@@ -13,6 +15,7 @@ from umi_cli.application.security_commands import (
     S2InstallOwnCertificateChain,
     S2RelinquishRights,
     S2RevokeCertificate,
+    S2StartSession,
 )
 from umi_cli.certificates.authorisation import (
     EVERY_TARGET,
@@ -26,7 +29,7 @@ from umi_cli.certificates.request import CertificateRequest
 from umi_cli.certify.bench import Bench, describe_result, expect_result
 from umi_cli.certify.case import Failure, Need, NotApplicable, case, expect
 from umi_cli.certify.hand_session import HandSession, device_certificate
-from umi_cli.crypto import PrivateKey, Signer
+from umi_cli.crypto import PrivateKey, Signer, new_salt
 from umi_cli.errors import MalformedError, SignatureError
 from umi_cli.types import EPOCH, Role, RoleSet, UmiId
 
@@ -93,10 +96,10 @@ def issued(
     return Certificate.sign(body, signer)
 
 
-def _by_authority(bench: Bench, **fields: Any) -> Certificate:
-    """Return a certificate of the authority that the device trusts."""
+def _by_authority(bench: Bench, key: Signer | None = None, **fields: Any) -> Certificate:
+    """Return a certificate of the authority that the device trusts, for a key."""
     authority, signer = bench.authority()
-    point = PrivateKey.generate().public_point
+    point = (key or PrivateKey.generate()).public_point
     return issued(bench, signer, point, issuer=authority.body.subject, **fields)
 
 
@@ -517,16 +520,34 @@ def _older(bench: Bench) -> None:
     needs=(Need.AUTHORITY, Need.CREDENTIALS, Need.DESTRUCTION),
 )
 def _table_full(bench: Bench) -> None:
-    HandSession(bench).close()
+    session = HandSession(bench)
+    session.close()
+    is_full = False
     for number in range(MAX_TABLE):
-        certificate = _by_authority(bench, subject=UmiId(A_STRANGER.value + 0x100 + number))
+        key = PrivateKey.generate()
+        certificate = _by_authority(bench, key, subject=UmiId(A_STRANGER.value + 0x100 + number))
         code = hand_over(bench, certificate.encode())
-        if code == ResultCode.KEY_TABLE_FULL:
+        if code == ResultCode.OK:
+            bench.at_end(partial(_give_up, bench, certificate, key))
+        if is_full := code == ResultCode.KEY_TABLE_FULL:
             break
         expect(code == ResultCode.OK, f"certificate {number + 1} was answered with {code}")
-    else:
+    start = S2StartSession(salt_a=new_salt())  # without handing ours over once more
+    message = bench.ask(session.clear(start), start)
+    expect(
+        message.argument == ResultCode.OK,
+        f"after {number + 1} certificates it no longer has ours:"
+        f" S2_START_SESSION was answered with {describe_result(message)}",
+    )
+    if not is_full:
         raise NotApplicable(f"the device took {MAX_TABLE} certificates, and had room for more")
-    HandSession(bench)
+
+
+def _give_up(bench: Bench, certificate: Certificate, key: PrivateKey) -> None:
+    """Have the device forget a certificate of ours, as far as it does."""
+    credentials = replace(bench.credentials(), signer=key, chain=(certificate,))
+    with suppress(Failure):
+        HandSession(bench, credentials).ask(S2RelinquishRights())
 
 
 MAX_TABLE = 300

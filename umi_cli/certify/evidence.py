@@ -23,15 +23,27 @@ class Recorder:
     """Keeps what passes, anew for each test.
 
     Args:
-        clock: seconds that never go back, of the port.
+        clock: seconds that never go back, of the port; without one, time stands still until
+            `set_clock`, for a port has to be watched before it is open.
+        tell: told every piece as well.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = lambda: 0.0,
+        tell: Callable[[str, bytes], None] = lambda direction, data: None,
+    ) -> None:
         self._clock = clock
+        self._tell = tell
         self._begun_s = clock()
         self._pieces: list[Piece] = []
         self.left_out = 0
         """How many pieces were more than are kept."""
+
+    def set_clock(self, clock: Callable[[], float]) -> None:
+        """Go by the clock of a port that is open now."""
+        self._clock = clock
+        self._begun_s = clock()
 
     def begin(self) -> None:
         """Forget what came before."""
@@ -41,6 +53,7 @@ class Recorder:
 
     def __call__(self, direction: str, data: bytes) -> None:
         """Keep a piece: an `Observer` of the link."""
+        self._tell(direction, data)
         way: Literal["out", "in"] = "out" if direction == "out" else "in"
         at_s = self._clock() - self._begun_s
         last = self._pieces[-1] if self._pieces else None

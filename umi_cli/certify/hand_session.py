@@ -17,6 +17,7 @@ from umi_cli.certificates.cvc import Certificate
 from umi_cli.certify.bench import Bench, describe_result
 from umi_cli.certify.case import Failure, fail
 from umi_cli.crypto import AesKey, new_salt
+from umi_cli.device.credentials import Scheme2Credentials
 from umi_cli.errors import MalformedError, SessionDeadError, SignatureError
 from umi_cli.security.session2 import SealedSession, agree
 from umi_cli.types import UmiId
@@ -29,11 +30,12 @@ class HandSession:
 
     Args:
         bench: whose credentials are used; `NotApplicable` without.
+        credentials: what we prove ourselves with instead.
     """
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, credentials: Scheme2Credentials | None = None) -> None:
         self._bench = bench
-        self._credentials = bench.credentials()
+        self._credentials = credentials or bench.credentials()
         self.own_id = self._credentials.certificate.body.subject
         self.device_id = bench.meter.session.identify()
         self.device = device_certificate(bench, self.device_id)

@@ -102,6 +102,8 @@ class ImageMaker:
             authorisation=rights,
         )
         message = bench.result_of(S2AddCertificate(certificate=certificate.encode()))
+        if message.argument == ResultCode.KEY_TABLE_FULL:
+            raise NotApplicable("the device's key table is full")
         if message.argument != ResultCode.OK:
             fail(f"a software provider's certificate was refused: {named(message.argument)}")
         return cls(bench, key)

@@ -12,6 +12,9 @@ from umi_cli.errors import LostError, UmiError
 MAX_LOST = 10  # tests in a row that find nobody there: the run ends
 
 
+_GONE = "before the test, the device did not answer a RESYNC: "
+
+
 class Verdict(StrEnum):
     """How a test ended."""
 
@@ -19,6 +22,11 @@ class Verdict(StrEnum):
     FAILED = "failed"
     LEFT_OUT = "left-out"
     """It was not run: it needs what there is not, or says nothing about this device."""
+
+    @property
+    def words(self) -> str:
+        """Return it for people, `left out`."""
+        return self.value.replace("-", " ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +40,13 @@ class Result:
     duration_s: float = 0.0
     pieces: tuple[Piece, ...] = field(default=(), repr=False)
     """What crossed the line, where the test failed."""
+    pieces_left_out: int = 0
+    """How many came before the first of them."""
+
+    @property
+    def found_nobody(self) -> bool:
+        """Tell whether the device was gone before the test began, which says nothing about it."""
+        return self.message.startswith(_GONE)
 
 
 def chosen(levels: Iterable[Level], patterns: Iterable[str] = ()) -> list[Case]:
@@ -57,6 +72,7 @@ def run_cases(
     allowed: frozenset[Need],
     done: Mapping[str, Result],
     on_result: Callable[[Result], None],
+    on_begin: Callable[[Case], None] = lambda case: None,
 ) -> list[Result]:
     """Run tests one after the other; return what came of each, in their order.
 
@@ -66,6 +82,7 @@ def run_cases(
         allowed: what the user has given and allows.
         done: results of an interrupted run, which are taken over.
         on_result: told each result as soon as it is there, those taken over included.
+        on_begin: told each test that is run, before anything is sent.
 
     Raises:
         LostError: the device is gone, and several tests in a row found nobody.
@@ -73,27 +90,30 @@ def run_cases(
     results: list[Result] = []
     lost = 0
     for case in cases:
-        result = done.get(case.number) or _run_case(bench, case, allowed)
+        result = done.get(case.number)
+        if result is None:
+            on_begin(case)
+            result = _run_case(bench, case, allowed)
         results.append(result)
         on_result(result)
-        lost = lost + 1 if result.message.startswith(_GONE) else 0
+        lost = lost + 1 if result.found_nobody else 0
         if lost >= MAX_LOST:
             raise LostError(
                 f"the device is gone: {result.number} and the {lost - 1} before it found nobody",
-                hint="the run can be resumed: --resume",
+                hint="bring it back, and go on with --resume",
             )
     return results
 
 
-_GONE = "before the test, the device did not answer a RESYNC: "
+def missing(case: Case, allowed: frozenset[Need]) -> str:
+    """Return what a test needs that there is not, with the options that give it, or nothing."""
+    needs = [need for need in Need if need in case.needs and need not in allowed]
+    return f"needs {', '.join(f'{need} ({need.option})' for need in needs)}" if needs else ""
 
 
 def _run_case(bench: Bench, case: Case, allowed: frozenset[Need]) -> Result:
-    missing = [str(need) for need in Need if need in case.needs and need not in allowed]
-    if missing:
-        return Result(
-            number=case.number, verdict=Verdict.LEFT_OUT, message=f"needs {', '.join(missing)}"
-        )
+    if reason := missing(case, allowed):
+        return Result(number=case.number, verdict=Verdict.LEFT_OUT, message=reason)
     begun_s = bench.now_s
     verdict, message = _judge(bench, case)
     is_failed = verdict is Verdict.FAILED
@@ -103,6 +123,7 @@ def _run_case(bench: Bench, case: Case, allowed: frozenset[Need]) -> Result:
         message=message,
         duration_s=bench.now_s - begun_s,
         pieces=bench.recorder.pieces if is_failed else (),
+        pieces_left_out=bench.recorder.left_out if is_failed else 0,
     )
 
 

@@ -319,7 +319,7 @@ def _lock_out(bench: Bench) -> None:
         proof = _Proof(bench, credentials.role)
         proof.reply(bytes(16))
     message = bench.result_of(S1AuthRequest(role=credentials.role, nonce_a=new_nonce()))
-    bench.wait(LOCKED_S)
+    bench.outlast(LOCKED_S)
     if message.argument != ResultCode.UNAVAILABLE:
         fail(f"after {MAX_FAILURES} failures it was answered with {describe_result(message)}")
     _succeed(bench)

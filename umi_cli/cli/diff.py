@@ -123,7 +123,7 @@ def _show(
         "not_compared": found.not_compared,
         "changes": [_record(change) for change in told],
     }
-    rows = [_row(change) for change in told]
+    rows = [row_of(change) for change in told]
     shown = rows if is_whole else [[_short(cell) for cell in row] for row in rows]
     table = Table(columns=COLUMNS, rows=shown)
     sentences = [_counted(told) if told else "no difference"]
@@ -175,7 +175,7 @@ def _record(change: "Change") -> dict[str, Any]:
     }
 
 
-def _row(change: "Change") -> list[object]:
+def row_of(change: "Change") -> list[object]:
     """Return a difference in words."""
     label = change.name or change.subject
     aspect = None if change.aspect == "value" else change.aspect

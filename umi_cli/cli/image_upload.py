@@ -394,11 +394,11 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def state_directory(environment: Mapping[str, str]) -> Path:
-    """Return where uploads are kept: of the XDG rules, the state of this user."""
+def state_directory(environment: Mapping[str, str], what: str = "uploads") -> Path:
+    """Return where uploads, or what else goes on, are kept: of the XDG rules, this user's state."""
     base = environment.get("XDG_STATE_HOME", "")
     root = Path(base) if os.path.isabs(base) else Path("~/.local/state").expanduser()
-    return root / "umi" / "uploads"
+    return root / "umi" / what
 
 
 def _now_s() -> int:

@@ -48,6 +48,9 @@ COMMANDS: dict[str, Entry] = {
         "umi_cli.cli.provision:provision", "Run a factory line, and account for it."
     ),
     "sim": Entry("umi_cli.cli.sim:sim", "Serve the virtual meter."),
+    "certify": Entry(
+        "umi_cli.cli.certify:certify", "Test a device against the standard, test by test."
+    ),
     "host": Entry(
         "umi_cli.cli.host:host", "Be a Host: serve its objects, and forward to its ports."
     ),

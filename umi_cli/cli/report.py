@@ -175,5 +175,8 @@ class _EventProgress:
                 "progress", label=self._label, done=done, total=self._total, unit=self._unit
             )
 
+    def make_room(self) -> None:
+        """Do nothing: each event stands by itself."""
+
     def finish(self) -> None:
         """Print nothing: the result says how it ended."""

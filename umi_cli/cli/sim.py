@@ -16,6 +16,8 @@ umi sim --pty /tmp/meter --opto baud:19200,echo
 umi sim --serial /tmp/meter --state bench.json
 umi sim --tcp 127.0.0.1:4059 --state unit.json --blank
 umi sim --tcp 127.0.0.1:4059 --fault drop:0.05,flip:0.01 --seed 7
+umi sim --defect list
+umi sim --tcp 127.0.0.1:4059 --defect crc-unchecked
 """
 # As in a sim: address. Here they are not called so: click keeps one value for one name, and the
 # options of every command are called so, too.
@@ -62,6 +64,7 @@ _IN_ADDRESS = {
 @click.option("--blank", is_flag=True, help="A new one has no identity yet: the factory gives it")
 @click.option("--fault", metavar="SPEC", help="KIND:PROBABILITY,... or all:PROBABILITY")
 @click.option("--seed", metavar="N", help="Of the faults; default: 0")
+@click.option("--defect", metavar="NAME|list", help="What its maker got wrong; list tells them all")
 @click.option("--as", metavar="ROLE", help="Role of a peer without authentication (bench only)")
 @click.option("--time", metavar="TIME", help="Its clock at the start, RFC 3339; default: now")
 @click.option("--defer", metavar="CODE:MS,...", help="Work that long on an object, answering WAIT")
@@ -95,6 +98,9 @@ def sim(
     Prints one line of JSON when it serves, with the addresses to reach it at. Ctrl-C ends it;
     SIGUSR1 presses the meter's key.
     """
+    if options["defect"] == "list":
+        _list_defects(app)
+        return
     import signal
     import time
 
@@ -129,6 +135,15 @@ def sim(
         simulation.close()
         if simulation.injectors:
             app.note(simulation.summary)
+
+
+def _list_defects(app: App) -> None:
+    from umi_cli.output.render import Table, View
+    from umi_cli.virtual.defects import DEFECTS
+
+    records = [{"name": name, "title": each.TITLE} for name, each in DEFECTS.items()]
+    rows = [(record["name"], record["title"]) for record in records]
+    app.emit(records, View(blocks=(Table(columns=("name", "what it does"), rows=rows),)))
 
 
 def _check_keys(key: str | None, *by_name: str | None) -> None:

@@ -18,6 +18,9 @@ class Progress(Protocol):
     def update(self, done: int) -> None:
         """Say how many units are done, of all."""
 
+    def make_room(self) -> None:
+        """Say that a line of text comes, which must not run into the progress."""
+
     def finish(self) -> None:
         """Say that the work has ended, done or not."""
 
@@ -27,6 +30,9 @@ class Silence:
 
     def update(self, done: int) -> None:
         """Say nothing."""
+
+    def make_room(self) -> None:
+        """Do nothing."""
 
     def finish(self) -> None:
         """Say nothing."""
@@ -98,6 +104,12 @@ class Bar:
         self._draw("\r" + line.rstrip().ljust(self._width))
         self._width = len(line.rstrip())
 
+    def make_room(self) -> None:
+        """Wipe the bar off its line; the next update draws it anew."""
+        if self._width:
+            self._draw("\r" + " " * self._width + "\r")
+        self._width, self._drawn_s = 0, -REDRAW_S
+
     def finish(self) -> None:
         """End the line of the bar, if there is one."""
         if self._width:
@@ -133,6 +145,9 @@ class Lines:
         self._said_percent, self._said_s = max(step, self._said_percent), now_s
         figures = self._gauge.figures(done, self._unit)
         self._say(f"{self._label} {percent}% {figures}".rstrip())
+
+    def make_room(self) -> None:
+        """Do nothing: each line stands by itself."""
 
     def finish(self) -> None:
         """Say nothing: the last line has said it."""
