@@ -10,6 +10,7 @@ from typing import Protocol
 from umi_cli.errors import LostError
 from umi_cli.optical.characters import LineSettings
 from umi_cli.optical.messages import RATES
+from umi_cli.virtual.examiner import ExaminerLine
 from umi_cli.virtual.host import HostLine
 from umi_cli.virtual.line import MeterLine
 from umi_cli.virtual.optical_port import OpticalPort
@@ -18,7 +19,7 @@ CHUNK_BYTES = 65_536
 OTHER_BAUD = 115_200  # stands for every rate that EN 62056-21 does not have
 MAX_MISSES = 3  # frames that a Peripheral does not wake for, before it is reset
 
-Line = MeterLine | OpticalPort | HostLine
+Line = MeterLine | ExaminerLine | OpticalPort | HostLine
 
 _SPEEDS = {getattr(termios, f"B{baud}"): baud for baud in RATES.values()}
 

@@ -5,6 +5,7 @@ time, so hundreds of idle readers cost nothing.
 """
 
 import errno
+import math
 import os
 import selectors
 import socket
@@ -18,6 +19,7 @@ from typing import Any, Self
 from umi_cli.errors import InputError, NoSuchPortError, PortBusyError, PortPermissionError, UmiError
 from umi_cli.optical.characters import SIGN_ON_SETTINGS
 from umi_cli.virtual.channels import Channel, FrameChannel, FramePort, Line
+from umi_cli.virtual.examiner import Examiner
 from umi_cli.virtual.host import Host
 from umi_cli.virtual.optical_port import OpticalPort
 from umi_cli.virtual.setup import Simulation
@@ -30,12 +32,12 @@ class Server:
     """Serves a virtual meter until it is told to stop.
 
     Args:
-        simulation: the meter; the server does not close it.
+        meter: gives each reader its line; the server does not close it.
         host: the Host with its ports that the meter is, if readers are to reach those.
     """
 
-    def __init__(self, simulation: Simulation, host: Host | None = None) -> None:
-        self._simulation = simulation
+    def __init__(self, meter: Simulation | Examiner, host: Host | None = None) -> None:
+        self._meter = meter
         self._host = host
         self._ports: list[FrameChannel] = []
         self._selector = selectors.DefaultSelector()
@@ -49,7 +51,7 @@ class Server:
         self._wakeup, self._waker = socket.socketpair()
         self._is_stopping = False
         self._has_news = False
-        self._events = simulation.meter.memory.events
+        self._events = meter.events
         self._events.subscribers.append(self._on_event)
         self._selector.register(self._wakeup, selectors.EVENT_READ, None)
 
@@ -103,7 +105,7 @@ class Server:
     def open_optical(self, link: Path) -> str:
         """Serve an optical port on a pseudo-terminal; as `open_terminal`."""
         self._names += 1
-        port = self._simulation.new_optical_port(f"line {self._names}")
+        port = self._meter.new_optical_port(f"line {self._names}")
         port.settings = SIGN_ON_SETTINGS
         self._open_terminal(link, port)
         return f"opto:{link}"
@@ -136,10 +138,10 @@ class Server:
             raise InputError(f"cannot make the link {link}: {error.strerror}") from error
         self._links[link] = name
 
-    def run(self) -> None:
-        """Serve until `stop` is called."""
-        while not self._is_stopping:
-            for key, mask in self._selector.select(self._timeout_s()):
+    def run(self, until_s: float = math.inf) -> None:
+        """Serve until `stop` is called, or until a moment (monotonic seconds)."""
+        while not self._is_stopping and time.monotonic() < until_s:
+            for key, mask in self._selector.select(self._timeout_s(until_s)):
                 self._on_ready(key.data, mask)
             self._on_timers()
             for channel in list(self._ports):
@@ -152,6 +154,11 @@ class Server:
         self._is_stopping = True
         self._waker.send(b"\x00")
 
+    def hang_up(self) -> None:
+        """Hang up on every reader; others may call."""
+        for channel in list(self._channels):
+            self._drop(channel)
+
     def close(self) -> None:
         """Hang up, and take the links away."""
         with suppress(ValueError):  # closed before
@@ -159,8 +166,7 @@ class Server:
         for link, name in self._links.items():
             if link.is_symlink() and str(link.readlink()) == name:  # it is ours still
                 link.unlink(missing_ok=True)
-        for channel in list(self._channels):
-            self._drop(channel)
+        self.hang_up()
         for listener in self._listeners:
             listener.close()
         for slave in self._slaves:
@@ -170,10 +176,11 @@ class Server:
         self._wakeup.close()
         self._waker.close()
 
-    def _timeout_s(self) -> float | None:
+    def _timeout_s(self, until_s: float) -> float | None:
         waiting = (*self._timed, *self._ports)  # what a Peripheral wants changes as frames pass
-        due = [at for each in waiting if (at := each.deadline) is not None]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        due = min((at for each in waiting if (at := each.deadline) is not None), default=until_s)
+        due = min(due, until_s)
+        return None if math.isinf(due) else max(0.0, due - time.monotonic())
 
     def _on_ready(self, target: socket.socket | Channel | None, mask: int) -> None:
         if isinstance(target, Channel):
@@ -195,7 +202,7 @@ class Server:
     def _new_line(self) -> Line:
         self._names += 1
         name = f"line {self._names}"
-        return self._host.new_reader(name) if self._host else self._simulation.new_line(name)
+        return self._host.new_reader(name) if self._host else self._meter.new_line(name)
 
     def add_port(
         self,

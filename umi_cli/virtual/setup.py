@@ -15,6 +15,7 @@ from umi_cli.virtual import life_cycle
 from umi_cli.virtual.defect import Defect
 from umi_cli.virtual.delivered import VIRTUAL_METER_ID, blank_memory, new_memory
 from umi_cli.virtual.device import MeterSettings, VirtualMeter
+from umi_cli.virtual.event_log import EventLog
 from umi_cli.virtual.faults import FaultInjector, FaultRates
 from umi_cli.virtual.line import MeterLine
 from umi_cli.virtual.memory import Memory, load_memory
@@ -68,7 +69,7 @@ class SimOptions:
     """How its optical port behaves, where it is served on one."""
     pin_faults: PinFaultRates = field(default_factory=PinFaultRates)
     """What the pins do wrong, where it is a Peripheral on SPI."""
-    defect: type[Defect] = Defect
+    defect: Callable[[], Defect] = Defect
     """What its maker got wrong; nothing, unless somebody asks for it."""
     is_peripheral: bool = False
     """On every line it takes its address from a Host, and commands that too."""
@@ -132,6 +133,11 @@ class Simulation:
             ),
         )
         self.meter = VirtualMeter(settings, memory, self.save)
+
+    @property
+    def events(self) -> EventLog:
+        """Return what happens in the meter, to subscribe to."""
+        return self.meter.memory.events
 
     def new_line(self, name: str) -> MeterLine:
         """Return a new line to the meter, with the faults that the user asked for."""
