@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "device": FLOOR | PURE | {"transports.base"},
     "virtual": FLOOR | PURE,
     "connecting": FLOOR | PURE | {"device", "transports", "virtual"},
+    "reader_fuzz": FLOOR | PURE | {"device", "transports", "virtual"},
     "certify": FLOOR | PURE | {"device", "transports.base"},
     "provision": FLOOR | {"device", "images", "certificates", "objects", "security.sources"},
     "output": FLOOR | {"objects"},

@@ -34,6 +34,7 @@ class FuzzDevice:
         self._stack = ExitStack()
         self._bench: Bench | None = None
         self._clock: Clock | None = None
+        self._power: Callable[[], None] | None = None
         self._waits_in_vain = False
 
     def __enter__(self) -> Self:
@@ -59,6 +60,7 @@ class FuzzDevice:
     def _open(self) -> None:
         self._bench = self._stack.enter_context(self._open_bench())
         self._clock = self._bench.meter.transport.clock
+        self._power = self._bench.settings.power
 
     def _close(self) -> None:
         self._bench = None
@@ -122,11 +124,11 @@ class FuzzDevice:
         return self._answers()
 
     def _cycle_power(self) -> bool:
-        power = self._bench.settings.power if self._bench else None
-        if power is None:
+        """Switch its power, if we can; tell whether it answers then, whatever its port does."""
+        if self._power is None:
             return False
         try:
-            power()
+            self._power()
         except UmiError:
             return False
         return any(self._answers() for _ in range(FIRST_TRIES))

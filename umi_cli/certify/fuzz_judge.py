@@ -96,7 +96,7 @@ def _judge_clear(subject: Subject, packets: Sequence[bytes], answer: bytes) -> N
     failure = FuzzFailure(
         Trouble.MALFORMED,
         f"answers {describe_result(message)} under transaction number {message.transaction},"
-        " which no command had",
+        " and no command that may be taken had it",
     )
     for packet in packets:
         if packet[_TRANSACTION] == number:

@@ -6,7 +6,6 @@ where it was right before: else the cut, and not what is looked for, would make 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from umi_cli.application.packet import ENVELOPE_BYTES, MESSAGE_HEADER_BYTES, NO_SIGNATURE
 from umi_cli.certify.fuzz_case import Carrier, FuzzCase
@@ -14,10 +13,11 @@ from umi_cli.link.crc import crc
 from umi_cli.link.frame import CRC_BYTES, HEADER_BYTES
 from umi_cli.wire import u16
 
-DEFAULT_TRIES = 200
+DEFAULT_TRIES = 400
 
-P = TypeVar("P")
 Fails = Callable[[FuzzCase], bool]
+Edit = Callable[[bytes, int, int], bytes]
+"""Takes bytes, where a part of them begins and how long it is; returns them with it edited."""
 
 
 class OutOfTries(Exception):
@@ -65,7 +65,7 @@ def cloth_of(piece: bytes, carrier: Carrier) -> Cloth:
         return Cloth()
     said = int.from_bytes(piece[head - 2 : head], "little")
     tail = len(piece) - head - said
-    if tail < len(NO_SIGNATURE) or piece[-tail + 1] != tail:
+    if tail < len(NO_SIGNATURE):
         return Cloth()
     return Cloth(length_at=head - 2, length_bytes=2, head_bytes=head, tail_bytes=tail)
 
@@ -82,6 +82,25 @@ def _cloth_of_frame(piece: bytes) -> Cloth:
         tail_bytes=tail,
         has_crc=has_crc,
     )
+
+
+def cloths_of(piece: bytes, carrier: Carrier) -> tuple[Cloth, ...]:
+    """Return what fits a piece: as far as it was right, its CRC alone, nothing; no two are equal.
+
+    What is looked for may stand in the length itself, or before the CRC is looked at.
+    """
+    cloth = cloth_of(piece, carrier)
+    return tuple(dict.fromkeys((cloth, replace(cloth, length_at=None), Cloth())))
+
+
+def _cut(bare: bytes, at: int, size: int) -> bytes:
+    """Return bytes without a part of them."""
+    return bare[:at] + bare[at + size :]
+
+
+def _cleared(bare: bytes, at: int, size: int) -> bytes:
+    """Return bytes of which a part is zero, so that those that matter stand out."""
+    return bare[:at] + bytes(len(bare[at : at + size])) + bare[at + size :]
 
 
 class Minimiser:
@@ -104,47 +123,39 @@ class Minimiser:
         try:
             self._drop_pieces()
             for number in reversed(range(len(self.best.pieces))):
-                cloth = cloth_of(self.best.pieces[number], self.best.carrier)
-                self._cut(number, cloth)
-                self._clear(number, cloth)
+                self._halve(number)
         except OutOfTries:
             pass
         return self.best
 
     def _drop_pieces(self) -> None:
         """Leave out pieces, half of them first, then fewer."""
-        self._shrink(list(self.best.pieces), lambda pieces: self._try(tuple(pieces)))
-
-    def _cut(self, number: int, cloth: Cloth) -> None:
-        """Leave out bytes of a piece."""
-        bare = cloth.bare(self.best.pieces[number])
-        self._shrink(list(bare), lambda left: self._try_piece(number, cloth.dressed(bytes(left))))
-
-    def _clear(self, number: int, cloth: Cloth) -> None:
-        """Make bytes of a piece zero, so that those that matter stand out."""
-        bare = cloth.bare(self.best.pieces[number])
-        size = len(bare)
+        size = len(self.best.pieces) // 2
         while size:
-            for at in range(0, len(bare), size):
-                cleared = bare[:at] + bytes(len(bare[at : at + size])) + bare[at + size :]
-                if cleared != bare and self._try_piece(number, cloth.dressed(cleared)):
-                    bare = cleared
+            at = 0
+            while at < len(self.best.pieces):
+                left = self.best.pieces[:at] + self.best.pieces[at + size :]
+                at += 0 if left and self._try(left) else size
             size //= 2
 
-    def _shrink(self, parts: list[P], keeps: Callable[[list[P]], bool]) -> None:
-        """Leave out as many parts as possible, `keeps` telling whether it still fails."""
-        size = max(1, len(parts) // 2)
-        while True:
-            at = 0
-            while at < len(parts) and len(parts) > 1:
-                left = parts[:at] + parts[at + size :]
-                if left and keeps(left):
-                    parts = left
-                else:
-                    at += size
-            if size == 1:
-                return
+    def _halve(self, number: int) -> None:
+        """Leave out ever smaller parts of a piece, and clear what has to stay."""
+        cloths = cloths_of(self.best.pieces[number], self.best.carrier)
+        size = max(1, len(self.best.pieces[number]) // 2)
+        while size:
+            for edit in (_cut, _cleared):
+                for cloth in cloths:
+                    self._sweep(number, cloth, size, edit)
             size //= 2
+
+    def _sweep(self, number: int, cloth: Cloth, size: int, edit: Edit) -> None:
+        """Edit parts of one size from the first to the last; what still fails stays edited."""
+        at = 0
+        while at < len(bare := cloth.bare(self.best.pieces[number])):
+            edited = edit(bare, at, size)
+            is_shorter = len(edited) < len(bare)
+            if not edited or not self._try_piece(number, cloth.dressed(edited)) or not is_shorter:
+                at += size
 
     def _try_piece(self, number: int, piece: bytes) -> bool:
         pieces = list(self.best.pieces)

@@ -17,7 +17,7 @@ from umi_cli.certify.fuzz_safety import is_harmless
 from umi_cli.certify.fuzz_send import Heard, send
 from umi_cli.certify.fuzz_verdict import FuzzFailure, Trouble
 from umi_cli.certify.fuzz_watch import Watch
-from umi_cli.errors import LostError, NoAnswerError, UmiError
+from umi_cli.errors import InputError, LostError, NoAnswerError, UmiError
 
 DEEP_EVERY = 100  # cases
 AGAIN = 2  # how often a failing case is sent again, to see whether it fails again
@@ -42,6 +42,8 @@ class FuzzPlan:
     minimise_tries: int = DEFAULT_TRIES
     corpus: tuple[FuzzCase, ...] = ()
     """Cases of earlier runs, which come first."""
+    names: tuple[CaseName, ...] = ()
+    """Cases that come then, made by their names."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -161,7 +163,12 @@ class FuzzRun:
     def _cases(self) -> Iterator[FuzzCase]:
         """Yield the cases of the corpus, then new ones, the layers in turn."""
         plan = self._plan
-        yield from plan.corpus
+        for case in plan.corpus:
+            if not is_harmless(case, self.subject):
+                raise InputError(f"the case {case.name} would change the device: it is not sent")
+            yield case
+        for name in plan.names:
+            yield make_case(self.subject, name)
         number = 0
         while plan.cases is None or number < plan.cases:
             layer = plan.layers[number % len(plan.layers)]
@@ -185,7 +192,7 @@ class FuzzRun:
         self._since_deep.append(case)
         if failure is not None:
             self._take(case, failure)
-        elif len(self._since_deep) >= DEEP_EVERY or self._watch.was_slow:
+        elif len(self._since_deep) >= DEEP_EVERY:
             self._look_deeply()
         self.outcome.duration_s = self._clock() - self._begun_s
         self._hooks.after(self.outcome)
@@ -204,7 +211,7 @@ class FuzzRun:
             late = self._watch.check(bench)
             judge(self.subject, heard, late, before)
             self._count(heard)
-            if is_deep:
+            if is_deep or self._watch.was_slow:
                 self._watch.check_deeply(bench)
         except FuzzFailure as failure:
             return failure
@@ -254,7 +261,7 @@ class FuzzRun:
             return
         self.outcome.failures.append(found)
         if not found.is_gone:
-            is_deep = is_deep or failure.trouble is Trouble.RESTARTED
+            is_deep = is_deep or failure.trouble.is_down  # it may come back before the check
             self._confirm(found, is_deep=is_deep)
         self._hooks.failed(found)
         if found.is_gone:

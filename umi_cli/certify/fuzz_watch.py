@@ -14,12 +14,13 @@ Every so many cases, and whenever it was slow to come back:
 7. its log has no restart that was not in it.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from umi_cli.application.codes import PacketType, ResultCode
-from umi_cli.application.commands import NoOperation, ReadObject
+from umi_cli.application.commands import NoOperation, ReadObject, ReadObjectReply
 from umi_cli.application.packet import ENVELOPE_BYTES, Message
 from umi_cli.application.payload import Command
 from umi_cli.certify.bench import Bench, describe, describe_result, named
@@ -67,7 +68,7 @@ class Watch:
         self._subject = subject
         self._known: Known | None = None
         self._ahead_s: int | None = None
-        self._log: frozenset[tuple[int, str]] = frozenset()
+        self._log: Counter[tuple[int, str]] = Counter()
         self.was_slow = False
         """The last check had to send a frame more than once."""
         self.asked: list[bytes] = []
@@ -147,8 +148,8 @@ class Watch:
                     Trouble.PRIVILEGE,
                     f"lets a guest read {known.refused}, which it refused before",
                 )
-        new = self._tail(bench) - self._log
-        self._log |= new
+        tail = self._tail(bench)
+        new, self._log = tail - self._log, tail
         restarts = sorted(at for number, at in new if number == RESTART_EVENT)
         if restarts:
             raise FuzzFailure(Trouble.RESTARTED, f"has logged a restart at {restarts[-1]}")
@@ -252,21 +253,21 @@ class Watch:
                     return definition.code
         return None
 
-    def _tail(self, bench: Bench) -> frozenset[tuple[int, str]]:
+    def _tail(self, bench: Bench) -> Counter[tuple[int, str]]:
         """Return the last records of the event log, number and time; none if it does not say."""
         bench.forget_link()
         try:
             status = bench.meter.read("event-status").value
             count = status["entries"] if isinstance(status, Mapping) else 0
             if not isinstance(count, int) or not count:
-                return frozenset()
+                return Counter()
             first = max(0, count - LOG_TAIL)
             records = bench.meter.read(f"event-table[{first}:{count - 1}]").value
         except LostError:
             raise
         except UmiError:
-            return frozenset()
-        return frozenset(_logged(record) for record in records)  # type: ignore[union-attr]
+            return Counter()
+        return Counter(_logged(record) for record in records)  # type: ignore[union-attr]
 
 
 def _logged(record: Any) -> tuple[int, str]:
@@ -275,9 +276,14 @@ def _logged(record: Any) -> tuple[int, str]:
 
 
 def _told(message: Message) -> bytes:
-    """Return what a response says: its payload, or its result code."""
-    is_ok = message.argument == ResultCode.OK and message.packet_type != PacketType.ERROR
-    return message.payload if is_ok else bytes([message.argument])
+    """Return the value that a response to READ_OBJECT holds, or its result code instead."""
+    if message.argument != ResultCode.OK or message.packet_type == PacketType.ERROR:
+        return bytes([message.argument])
+    try:
+        return ReadObjectReply.decode(message.payload).value
+    except MalformedError as error:
+        failure = f"answers READ_OBJECT with a payload that is none: {error}"
+        raise FuzzFailure(Trouble.MALFORMED, failure) from error
 
 
 def _answers(answer: Frame, frame: Frame) -> bool:

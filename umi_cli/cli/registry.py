@@ -51,6 +51,10 @@ COMMANDS: dict[str, Entry] = {
     "certify": Entry(
         "umi_cli.cli.certify:certify", "Test a device against the standard, test by test."
     ),
+    "fuzz": Entry(
+        "umi_cli.cli.fuzz:fuzz",
+        "Send a device spoilt exchanges, and see whether it stays alive and right.",
+    ),
     "host": Entry(
         "umi_cli.cli.host:host", "Be a Host: serve its objects, and forward to its ports."
     ),
