@@ -104,6 +104,7 @@ class World:
                 credentials=proofs.credentials,
                 role_key=proofs.role_key,
                 authority=proofs.authority,
+                board=getattr(meter.transport, "board", None),
                 power=power,
             )
             yield Bench(meter, recorder, settings)

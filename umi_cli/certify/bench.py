@@ -144,12 +144,6 @@ class Bench:
         """Let time pass."""
         self.meter.transport.clock.sleep(seconds)
 
-    def board(self) -> Board:
-        """Return the pins of the port; `NotApplicable` where there are none."""
-        if self.settings.board is None:
-            raise NotApplicable("there are no pins: we are not the Host")
-        return self.settings.board
-
     def outlast(self, seconds: float) -> None:
         """Let time pass, and keep an optical port open meanwhile: it closes when nobody speaks."""
         until = self.now_s + seconds
@@ -157,6 +151,12 @@ class Bench:
             self.wait(min(left_s, KEEP_ALIVE_S))
             self.sync()
         self.forget_link()
+
+    def board(self) -> Board:
+        """Return the pins of the port; `NotApplicable` where there are none."""
+        if self.settings.board is None:
+            raise NotApplicable("there are no pins: we are not the Host")
+        return self.settings.board
 
     # --- the link, by hand ----------------------------------------------------------------
 

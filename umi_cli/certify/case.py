@@ -75,7 +75,7 @@ _OPTIONS = {
     Need.POWER: "--power",
     Need.OPTICAL: "-p opto:DEVICE",
     Need.SPI: "-p spi:BUS.DEVICE",
-    Need.BOARD: "-p spi:BUS.DEVICE",
+    Need.BOARD: "-p spi:BUS.DEVICE?int=LINE&rst=LINE",
 }
 
 

@@ -35,6 +35,7 @@ from umi_cli.types import EPOCH, Role, RoleSet, UmiId
 
 A_STRANGER = UmiId(0x0200_0000_0000_5678)
 AN_AUTHORITY = UmiId(0x0200_0000_0000_9ABC)
+A_SUB_AUTHORITY = UmiId(0x0200_0000_0000_9ABD)  # a device keeps what it has taken of it
 _DAY = timedelta(days=1)
 _REFUSED = (
     ResultCode.UNKNOWN_ISSUER,
@@ -415,10 +416,16 @@ def _sub_authority(bench: Bench, **fields: Any) -> tuple[Certificate, PrivateKey
         signer,
         key.public_point,
         issuer=authority.body.subject,
-        subject=AN_AUTHORITY,
+        subject=A_SUB_AUTHORITY,
         authorisation=AuthorityAuthorisation(**{**sound, **fields}),
     )
     return certificate, key
+
+
+def _below(bench: Bench, sub: Certificate, key: Signer, **fields: Any) -> Certificate:
+    """Return a certificate that a subordinate authority has issued."""
+    point = PrivateKey.generate().public_point
+    return issued(bench, key, point, issuer=sub.body.subject, **fields)
 
 
 @case(
@@ -435,7 +442,7 @@ def _role_exceeded(bench: Bench) -> None:
     sub, key = _sub_authority(bench)
     _expect_taken(bench, sub)
     rights = StandardAuthorisation(targets=EVERY_TARGET, role=Role.SERVICE, flags=0)
-    leaf = issued(bench, key, PrivateKey.generate().public_point, authorisation=rights)
+    leaf = _below(bench, sub, key, authorisation=rights)
     expect_refused(bench, leaf.encode(), "a role too many", ResultCode.INVALID_CERTIFICATE)
 
 
@@ -462,7 +469,7 @@ def _range_exceeded(bench: Bench) -> None:
     device = bench.meter.session.identify()
     sub, key = _sub_authority(bench, targets=TargetRange(lowest=device, highest=device))
     _expect_taken(bench, sub)
-    leaf = issued(bench, key, PrivateKey.generate().public_point)
+    leaf = _below(bench, sub, key)
     expect_refused(bench, leaf.encode(), "targets too many", ResultCode.INVALID_CERTIFICATE)
 
 
@@ -485,8 +492,7 @@ def _authority_exceeded(bench: Bench) -> None:
         devolvable_roles=RoleSet(0),
         flags=0,
     )
-    point = PrivateKey.generate().public_point
-    below = issued(bench, key, point, authorisation=rights)
+    below = _below(bench, sub, key, authorisation=rights)
     expect_refused(bench, below.encode(), "an authority too low", ResultCode.INVALID_CERTIFICATE)
 
 

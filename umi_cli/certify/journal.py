@@ -105,7 +105,9 @@ def _record(result: Result) -> dict[str, Any]:
         "verdict": result.verdict.value,
         "message": result.message,
         "duration_s": result.duration_s,
-        "pieces": [[each.at_s, each.direction, each.data.hex()] for each in result.pieces],
+        "pieces": [
+            [each.at_s, each.direction, each.data.hex(), each.until_s] for each in result.pieces
+        ],
         "pieces_left_out": result.pieces_left_out,
     }
 
@@ -132,7 +134,8 @@ def _result(record: Mapping[str, Any]) -> Result:
     )
 
 
-def _piece(at_s: Any, direction: Any, data: Any) -> Piece:
+def _piece(at_s: Any, direction: Any, data: Any, until_s: Any) -> Piece:
     if direction not in ("out", "in"):
         raise ValueError(f"{direction!r} is no direction")
-    return Piece(float(at_s), cast(Literal["out", "in"], direction), bytes.fromhex(data))
+    way = cast(Literal["out", "in"], direction)
+    return Piece(float(at_s), way, bytes.fromhex(data), float(until_s))

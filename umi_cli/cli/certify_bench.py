@@ -133,6 +133,7 @@ def bench_of(
             credentials=proofs.credentials,
             role_key=proofs.role_key,
             authority=proofs.authority,
+            board=getattr(meter.transport, "board", None),
             power=None if power is None else _switch(meter, power),
         )
         bench = Bench(meter, recorder, bench_settings)
