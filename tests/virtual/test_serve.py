@@ -704,3 +704,24 @@ def test_sim_that_cannot_serve(args: list[str], code: int, tmp_path: Path) -> No
         outcome = run_umi("sim", *(arg.format(**places) for arg in args), "--json")
     assert outcome.document["error"]["exit"] == code
     assert file.read_bytes() == b"precious"
+
+
+def test_a_server_serves_until_a_moment(simulation: Simulation) -> None:
+    with Server(simulation) as server:
+        server.listen(LOCALHOST, 0)
+        begun_s = time.monotonic()
+        server.run(begun_s + 0.05)
+        assert time.monotonic() >= begun_s + 0.05
+
+
+def test_a_server_hangs_up_on_every_reader_and_takes_others(simulation: Simulation) -> None:
+    with Server(simulation) as server:
+        address = server.listen(LOCALHOST, 0)
+        place = (LOCALHOST, int(address.rpartition(":")[2]))
+        for _ in range(2):
+            with socket.create_connection(place, timeout=SAFETY_S) as reader:
+                reader.sendall(RESYNC)
+                server.run(time.monotonic() + 0.1)
+                assert len(received(reader, ANSWER_BYTES)) == ANSWER_BYTES
+                server.hang_up()
+                assert reader.recv(1) == b""

@@ -138,8 +138,7 @@ def _malformed(talk: Conversation) -> None:
     advice="Send nothing else meanwhile: the meter has room for one transaction.",
 )
 def _wait(talk: Conversation) -> None:
-    _ = talk.strike
-    for strike in talk.strikes:
+    for strike in talk.played:
         _check_wait(talk, strike)
 
 
@@ -181,8 +180,7 @@ def _check_wait(talk: Conversation, strike: Strike) -> None:
     advice="Halve the number of elements, and keep what fitted for the next read.",
 )
 def _too_long(talk: Conversation) -> None:
-    _ = talk.strike
-    for strike in talk.strikes:
+    for strike in talk.played:
         refused = talk.command_before(strike)
         after = [each for each in talk.asked_after(strike.order) if is_meant(each)]
         expect(bool(after), f"{refused.title} was too long, and given up")

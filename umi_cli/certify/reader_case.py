@@ -71,6 +71,24 @@ class ReaderCase:
     needs: frozenset[Need]
     judge: Judge
 
+    @property
+    def wants(self) -> str:
+        """Return what the user gives so that its needs are met."""
+        return self.wants_of(self.needs)
+
+    @staticmethod
+    def wants_of(needs: Iterable[Need]) -> str:
+        """Return what the user gives so that some needs are met."""
+        return ", ".join(_OPTIONS[need] for need in sorted(needs))
+
+
+_OPTIONS = {
+    Need.CREDENTIALS: "--meter-key, --meter-cert and --meter-anchor",
+    Need.ROLE_KEY: "--meter-role-keys",
+    Need.AUTHORITY: "--ca-key and --ca-cert",
+}
+"""What the user gives, where we are the meter."""
+
 
 READER_CASES: dict[str, ReaderCase] = {}
 """Every scenario by its number, once `reader_suite` is imported."""

@@ -25,9 +25,8 @@ _TAKEN = (FragmentType.NEXT, FragmentType.ACK)
     advice="Repeat the sequence of the fragment that is taken; its four bytes carry no data.",
 )
 def _taken(talk: Conversation) -> None:
-    _ = talk.strike
     seen = None
-    for each in talk.answered():
+    for each in talk.answered(after=talk.strike.order):
         if each.frame.frame_type == FrameType.FRAGMENT and each.frame != seen:
             seen = each.frame
             _check_taken(talk, each)
@@ -88,8 +87,8 @@ def _doubled(talk: Conversation) -> None:
 
 def _last_of_struck(talk: Conversation) -> Passage | None:
     """Return the last fragment of the response that the trick spoilt; None if it did not come."""
-    after = talk.frames[[each.order < talk.strike.order for each in talk.frames].count(True) :]
-    for each in after:
+    order = talk.strike.order
+    for each in (each for each in talk.frames if each.order > order):
         kind = each.frame.frame_type
         if each.way == "in" and kind != FrameType.FRAGMENT_RESPONSE:
             return None  # the reader has begun anew

@@ -183,7 +183,7 @@ def _check_sequence(frame: Frame, last: int, *, is_first: bool) -> None:
 
 def _check_busy(talk: Conversation) -> None:
     """Go on if a command that was refused for the moment came again, and not at once."""
-    for number, strike in enumerate(talk.strikes, start=1):
+    for number, strike in enumerate(talk.played, start=1):
         refused, after = talk.command_before(strike), talk.sent(after=strike.order)
         if not after:
             expect(number > 1, f"{refused.title} was given up when it was refused the first time")
@@ -264,7 +264,7 @@ def _noise(talk: Conversation) -> None:
     mark="F",
     trick="in-pieces",
     task=Task.READ,
-    sends="the first response in three pieces, 30 ms apart, the first of them one byte",
+    sends="the first response in three pieces, 10 ms apart, the first of them one byte",
     expects="the response taken: its command does not come again",
     advice="A stream has no packets: collect bytes until as many are there as the header says.",
 )

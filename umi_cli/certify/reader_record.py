@@ -120,11 +120,16 @@ class Conversation:
     """What the reader's command ended with; below 0 by a signal; None if nobody can tell."""
 
     @property
-    def strike(self) -> Strike:
-        """Return when the trick was played first; `NotApplicable` if it never was."""
+    def played(self) -> tuple[Strike, ...]:
+        """Return when the trick was played; `NotApplicable` if it never was."""
         if not self.strikes:
             raise NotApplicable("the reader did not do what the scenario is about")
-        return self.strikes[0]
+        return self.strikes
+
+    @property
+    def strike(self) -> Strike:
+        """Return when the trick was played first; `NotApplicable` if it never was."""
+        return self.played[0]
 
     def sent(self, *, after: int = -1, before: float = math.inf) -> list[Passage]:
         """Return the reader's frames within some orders, both left out."""
@@ -281,6 +286,7 @@ class ReaderRecorder:
             receiver = self._receivers.get((line, way))
             if receiver is not None:
                 self._keep(receiver.on_timer(math.inf), line, way, self._since(at_s))
+        self.last_s = at_s if self.last_s is None else max(self.last_s, at_s)
         self._hang_ups.append(next(self._order))
         self.open_lines.discard(line)
 

@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
 from umi_cli.certify.case import CASES, Case, Level, Need
 from umi_cli.certify.run import Result, Verdict
 from umi_cli.certify.words import FrameRecord, in_words
 from umi_cli.objects.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from umi_cli.certify.reader_case import ReaderCase
 
 SCHEMA = "umi-certify/1"
 MARKS = {
@@ -41,7 +44,7 @@ class CaseRecord:
     """How many came before the first of them."""
 
     @classmethod
-    def of(cls, case: Case, result: Result, catalogue: Catalogue) -> "CaseRecord":
+    def of(cls, case: "Case | ReaderCase", result: Result, catalogue: Catalogue) -> "CaseRecord":
         """Return the record of a test."""
         return cls(
             number=case.number,
@@ -151,6 +154,16 @@ class BaselineRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRecord:
+    """How a reader's command ended."""
+
+    exit: int | None
+    """Below 0 by a signal; None if it had to be ended."""
+    stderr: str
+    """The end of what it said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
     """A run."""
 
@@ -179,6 +192,8 @@ class RunReport:
     state: StateRecord | None
     """None if it was not looked at."""
     baseline: BaselineRecord | None
+    commands: Mapping[str, CommandRecord] = field(default_factory=dict)
+    """Of a reader that was run for each scenario: how it ended, by number."""
 
     def of_verdict(self, verdict: Verdict) -> tuple[CaseRecord, ...]:
         """Return the tests that ended so."""

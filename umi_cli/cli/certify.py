@@ -8,6 +8,7 @@ import click
 
 from umi_cli.cli import params
 from umi_cli.cli.base import command
+from umi_cli.cli.certify_reader import certify_reader, reader_options, reader_wishes
 from umi_cli.cli.context import App, pass_app
 from umi_cli.errors import InputError, LostError, SomeFailedError
 
@@ -27,6 +28,8 @@ umi -p tcp:192.0.2.7:4059 certify --only "LNK-04*" --only OBJ-001
 umi -p auto --key office.pem --cert chain.cvc --anchor root.cvc certify --allow-changes
 umi -p auto certify --baseline last-week.json --junit certify.xml
 umi -p auto certify --resume
+umi certify --as-meter --tcp 127.0.0.1:0 --each "umi -p {address} read manufacturer-id"
+umi certify --as-meter --call 192.0.2.7:4059 --only "RDR-00*" --html reader.html
 """
 
 
@@ -104,6 +107,7 @@ class Wishes:
 @click.option("--html", metavar="FILE.html", help="Write it as one page, for people")
 @click.option("--baseline", metavar="FILE.json", help="Fail only for what an earlier report passed")
 @click.option(RESUME, is_flag=True, help="Go on where an interrupted run stopped")
+@reader_options
 @pass_app
 def certify(app: App, **options: Any) -> None:
     """Test a device against the standard, test by test.
@@ -114,9 +118,17 @@ def certify(app: App, **options: Any) -> None:
 
     The exit code is 0 if all that ran passed and the device is as before, else 53; with --baseline
     53 only if something fails that did not. What is interrupted is kept, and goes on with --resume.
+
+    With --as-meter a reader is certified: we are its meter, and misbehave in one way after the
+    other. --each runs the reader for every scenario, or only for those of a TASK: read, many, long,
+    session or role; it has to end with 0 if it did what it was to do. Without, a person is told
+    what to have the reader do. --timeout says how long the reader waits for an answer.
     """
     from umi_cli.cli import certify_view
 
+    if (reader := reader_wishes(options)) is not None:
+        _judge(certify_reader(app, reader))
+        return
     wishes = Wishes(**options)
     if wishes.explain is not None:
         app.emit(*certify_view.explanation_of(_case(wishes.explain)))
@@ -191,13 +203,15 @@ def _tell(app: App, report: "RunReport") -> None:
     app.emit(document_of(report), view_of(report))
 
 
-def _judge(report: "RunReport") -> None:
+def _judge(report: "RunReport | None") -> None:
     """Say in the exit code what came of it.
 
     Raises:
         InputError: no test was run, so that nothing is certain.
         SomeFailedError: tests failed, or the device is not as before.
     """
+    if report is None:
+        return
     ran = len(report.tests) - sum(map(len, report.left_out.values()))
     if not ran:
         raise InputError(

@@ -201,7 +201,7 @@ class Run:
         if result.verdict is Verdict.FAILED and self._app.report.is_for_people and is_news:
             self._progress.make_room()
             record = CaseRecord.of(case, result, self._bench.catalogue)
-            _say_failure(record)
+            say_failure(record)
         self._progress.update(len(self._results))
 
     def _guarded(self, keep: Any, *what: Any) -> None:
@@ -222,7 +222,8 @@ def _compared(report: RunReport, earlier: "Earlier") -> RunReport:
     return replace(report, baseline=compare(report, earlier))
 
 
-def _say_failure(test: CaseRecord) -> None:
+def say_failure(test: CaseRecord) -> None:
+    """Say on stderr that a test has failed, as soon as it has."""
     import sys
 
     from umi_cli.cli.certify_view import failure_line

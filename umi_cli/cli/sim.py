@@ -112,7 +112,7 @@ def sim(
         raise InputError(
             "there is nothing to serve on", hint="give --tcp 127.0.0.1:0 or --pty LINK"
         )
-    _check_keys(options["meter_key"], options["meter_role_keys"], options["meter_transport_keys"])
+    check_keys(options["meter_key"], options["meter_role_keys"], options["meter_transport_keys"])
     query = {
         _IN_ADDRESS.get(name, name): text for name, text in options.items() if text is not None
     }
@@ -146,7 +146,7 @@ def _list_defects(app: App) -> None:
     app.emit(records, View(blocks=(Table(columns=("name", "what it does"), rows=rows),)))
 
 
-def _check_keys(key: str | None, *by_name: str | None) -> None:
+def check_keys(key: str | None, *by_name: str | None) -> None:
     """Refuse what is no file of a key before anything repeats it: it may be the key itself."""
     items = [item for text in by_name if text for item in text.split(",")]
     paths = [key] if key else []

@@ -14,7 +14,7 @@ from umi_cli.virtual.tricks.base import Means, ResponseTrick, Timed, Trick
 REFUSALS = 3  # of a command, one after the other
 SLOW = 0.6  # of the reader's timeout: late, and in time
 STRANGER = 9  # a link address that nobody has
-PIECE_PAUSE_S = 0.03  # well within the gap that ends a frame
+PIECE_PAUSE_S = 0.01  # well within the gap that ends a frame
 NOISE = bytes.fromhex("f38ac477e05d9bfe62d8b1934ecf7aa665dd31f0")
 """Bytes with no frame among them, the first of which look like the head of one."""
 
