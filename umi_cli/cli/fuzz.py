@@ -124,7 +124,7 @@ class Wishes:
 )
 @pass_app
 def fuzz(app: App, **options: Any) -> None:
-    """Send a device spoilt exchanges, and see whether it stays alive and right.
+    """Send a device spoilt exchanges, and see it survive.
 
     A case is made of a seed, a layer and a number: the same ones make the same bytes again. After
     each case the device must answer, be who it was, and have believed nothing that is wrong.

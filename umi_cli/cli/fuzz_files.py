@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from umi_cli.errors import InputError
+from umi_cli.cli.failure import Terminated
+from umi_cli.errors import InputError, UmiError
 
 if TYPE_CHECKING:
     from umi_cli.certify.fuzz_case import FuzzCase
@@ -105,6 +106,10 @@ def under_way(directory: Path) -> Iterator[UnderWay]:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     try:
         yield UnderWay(descriptor)
+    except (UmiError, KeyboardInterrupt, Terminated):  # ends that have a name of their own
+        path.unlink(missing_ok=True)
+        raise
+    else:
         path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
