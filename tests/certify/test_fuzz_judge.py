@@ -48,7 +48,7 @@ def frame(payload: bytes, *, to: int = ADDRESSES.own) -> Frame:
 
 
 def on_frames(*answers: Frame, frames: int = 1, packets: tuple[bytes, ...] = (PACKET,)) -> Heard:
-    seen = Seen(frames=frames, answers=frames, packets=packets)
+    seen = Seen(frames=frames, answers=frames, packets=packets, is_clean=True)
     return Heard(frames=(FrameExchange(seen=seen, answers=answers),))
 
 

@@ -46,6 +46,8 @@ class Seen:
     """How many frames it sends back."""
     packets: tuple[bytes, ...]
     """Whole commands."""
+    is_clean: bool
+    """Nothing but whole frames: no pause is needed for the next piece to begin one."""
 
 
 class SoundDevice:
@@ -67,15 +69,17 @@ class SoundDevice:
 
     def take(self, piece: bytes) -> Seen:
         """Take a piece that a pause follows, and answer what is to be answered."""
-        known = self._link.frames_received
+        known, noise = self._link.frames_received, self._link.noise_bytes
         events = self._link.receive_data(piece, self._now)
         packets = self._answered(events)
+        is_clean = self._link.deadline is None and self._link.noise_bytes == noise
         self._now += PAUSE_S
         packets += self._answered(self._link.on_timer(self._now))
         return Seen(
             frames=self._link.frames_received - known,
             answers=len(self._link.frames_to_send()),
             packets=tuple(packets),
+            is_clean=is_clean,
         )
 
     def _answered(self, events: Sequence[Event]) -> list[bytes]:

@@ -15,7 +15,7 @@ from umi_cli.link.frame import Frame, FrameType
 
 OF_THE_DEVICE = (FrameType.SIMPLE, FrameType.RESYNC)
 """What a Peripheral says of its own accord: no answer to anything."""
-IDLE_GAPS = 2  # of quiet behind each piece, so that the next one begins a frame
+IDLE_GAPS = 2  # of quiet behind a piece that is no whole frame, so that the next one begins one
 _JUNK = bytes(48)  # sealed under no key, long enough to be looked at
 
 
@@ -74,12 +74,16 @@ def send(bench: Bench, case: FuzzCase, addresses: Addresses) -> Heard:
 
 
 def _send_frames(bench: Bench, piece: bytes, seen: Seen) -> FrameExchange:
-    """Send a piece, and wait for what is due and for the line to be quiet."""
+    """Send a piece; wait for what is due, and where a frame was left open for an idle gap.
+
+    What comes without being due is still there when the device is checked.
+    """
     bench.send(piece)
     answers: list[Frame] = []
     while len(answers) < seen.answers and (frame := bench.raw.receive(bench.settings.answer_s)):
         answers.append(frame)
-    answers += bench.raw.drain(IDLE_GAPS * bench.meter.transport.idle_gap_s)
+    if not seen.is_clean:
+        answers += bench.raw.drain(IDLE_GAPS * bench.meter.transport.idle_gap_s)
     return FrameExchange(
         seen=seen,
         answers=tuple(each for each in answers if each.frame_type not in OF_THE_DEVICE),
