@@ -83,9 +83,7 @@ class Watch:
 
     def learn(self, bench: Bench) -> None:
         """Find out what the device is; `FuzzFailure` or `UmiError` if it does not answer."""
-        self._sync(bench)
-        no_operation = self._ask(bench, NoOperation())
-        identity = self._ask(bench, ReadObject(code=IDENTITY))
+        no_operation, identity = self._stand(bench)
         self._known = Known(
             no_operation=no_operation.argument,
             identity=_told(identity),
@@ -97,7 +95,8 @@ class Watch:
     def accept_restart(self, bench: Bench) -> None:
         """Take the clock and the log as they are now: what has happened was reported."""
         self._ahead_s = None
-        self._log = self._tail(bench)
+        self._log = self._tail(bench) or self._log
+        self._stand(bench)
 
     def accept_clock(self) -> None:
         """Take the clock as it is at the next check: a case may have set it."""
@@ -113,15 +112,13 @@ class Watch:
         known = self._known
         assert known is not None  # noqa: S101 - `learn` comes first
         noise = bench.raw.noise_bytes
-        self._sync(bench)
-        message = self._ask(bench, NoOperation())
+        message, identity = self._stand(bench)
         if message.argument != known.no_operation:
             raise FuzzFailure(
                 Trouble.DISTURBED,
                 f"answers NO_OPERATION with {describe_result(message)},"
                 f" and with {named(known.no_operation)} before",
             )
-        identity = self._ask(bench, ReadObject(code=IDENTITY))
         if _told(identity) != known.identity:
             raise FuzzFailure(
                 Trouble.CHANGED,
@@ -149,12 +146,19 @@ class Watch:
                     f"lets a guest read {known.refused}, which it refused before",
                 )
         tail = self._tail(bench)
-        new, self._log = tail - self._log, tail
+        new = tail - self._log
+        self._log = tail or self._log  # what could not be read now is no news the next time
+        self._stand(bench)
         restarts = sorted(at for number, at in new if number == RESTART_EVENT)
         if restarts:
             raise FuzzFailure(Trouble.RESTARTED, f"has logged a restart at {restarts[-1]}")
 
     # --- frames of the check --------------------------------------------------------------
+
+    def _stand(self, bench: Bench) -> tuple[Message, Message]:
+        """Leave the link as a case finds it; return what NO_OPERATION and the identity got."""
+        self._sync(bench)
+        return self._ask(bench, NoOperation()), self._ask(bench, ReadObject(code=IDENTITY))
 
     def _sync(self, bench: Bench) -> None:
         """Begin anew on the link; frames that come before its answer are late ones."""
