@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "umi_cli"
 
-FLOOR = {"errors", "names", "wire", "types", "crypto", "files"}
+FLOOR = {"errors", "names", "wire", "types", "crypto", "files", "mutation"}
 PURE = {
     "link",
     "optical",
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "types": {"wire", "errors", "names"},
     "crypto": {"errors"},
     "files": {"errors"},
+    "mutation": set[str](),
     "link": FLOOR,
     "application": FLOOR,
     "objects": FLOOR,
@@ -39,6 +40,7 @@ MAY_IMPORT = {
     "device": FLOOR | PURE | {"transports.base"},
     "virtual": FLOOR | PURE,
     "connecting": FLOOR | PURE | {"device", "transports", "virtual"},
+    "reader_fuzz": FLOOR | PURE | {"device", "transports", "virtual"},
     "certify": FLOOR | PURE | {"device", "transports.base"},
     "provision": FLOOR | {"device", "images", "certificates", "objects", "security.sources"},
     "output": FLOOR | {"objects"},

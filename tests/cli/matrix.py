@@ -357,6 +357,15 @@ ROWS: tuple[Row, ...] = (
         },
         fails={"--only nosuch": 2, "--explain LNK-999": 2},
     ),
+    OnDevice(
+        "fuzz",
+        "--cases 20 --layer link",
+        is_said=True,
+        ways={
+            "what comes is noise": 14,
+            **dict.fromkeys([*SCHEME_2_ALONE, "it is not trusted"], 0),
+        },
+    ),
     AtDesk("certify", "--list", fails={"--as-meter": 2}),
     Serving("host", "--listen 127.0.0.1:0", fails={"": 2, "--listen nonsense": 2}),
     OnDevice(

@@ -55,6 +55,7 @@ COMMANDS: dict[str, Entry] = {
     "certify": Entry(
         "umi_cli.cli.certify:certify", "Test a device against the standard, test by test."
     ),
+    "fuzz": Entry("umi_cli.cli.fuzz:fuzz", "Send a device spoilt exchanges, and see it survive."),
     "host": Entry(
         "umi_cli.cli.host:host", "Be a Host: serve its objects, and forward to its ports."
     ),

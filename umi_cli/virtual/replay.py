@@ -53,12 +53,15 @@ class ReplayGuard:
     def is_late(self, line: str, message: Message, now: float) -> bool:
         """Tell whether a command was overtaken by a newer one of the same line.
 
-        A client that starts its transactions over has newer times of creation, so it is none.
+        A client that starts its transactions over has newer times of creation, so it is none; nor
+        is what was created longer before than anything is under way: else one command from the
+        far future would have every later one left unanswered.
         """
         newest = self._newest.get(line)
         if newest is not None and now - newest[2] < LATE_WITHIN_S:
             behind = (newest[0] - message.transaction) & 0xFFFF
-            if 0 < behind < HALF_OF_TRANSACTIONS and message.created_s < newest[1]:
+            older_s = newest[1] - message.created_s
+            if 0 < behind < HALF_OF_TRANSACTIONS and 0 < older_s <= LATE_WITHIN_S:
                 return True
         self._newest[line] = (message.transaction, message.created_s, now)
         return False

@@ -5,6 +5,7 @@ from umi_cli.names import near
 from umi_cli.virtual.defect import Defect
 from umi_cli.virtual.defects.application import APPLICATION_DEFECTS
 from umi_cli.virtual.defects.certificates import CERTIFICATE_DEFECTS
+from umi_cli.virtual.defects.fragile import FRAGILE_DEFECTS
 from umi_cli.virtual.defects.fragments import FRAGMENT_DEFECTS
 from umi_cli.virtual.defects.images import IMAGE_DEFECTS
 from umi_cli.virtual.defects.link import LINK_DEFECTS
@@ -27,6 +28,7 @@ DEFECTS: dict[str, type[Defect]] = {
         *SCHEME1_DEFECTS,
         *IMAGE_DEFECTS,
         *TIMING_DEFECTS,
+        *FRAGILE_DEFECTS,
     )
 }
 """All of them; each fails at least one test of `umi certify`."""

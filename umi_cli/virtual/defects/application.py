@@ -276,8 +276,10 @@ class ShortPacketUnavailable(Defect):
 
     def packet_out(self, command: bytes, response: bytes) -> bytes:
         """Return another result."""
+        if len(command) >= _HEADER_END:
+            return response
         envelope, message = _taken_apart(response)
-        if len(command) >= _HEADER_END or message.argument == ResultCode.OK:
+        if message.argument == ResultCode.OK:
             return response
         return _joined(envelope, replace(message, argument=ResultCode.UNAVAILABLE))
 
@@ -459,6 +461,8 @@ class DeferredForgotten(PacketDefect):
 
     def packet_out(self, command: bytes, response: bytes) -> bytes:
         """Return the response under the command's transaction."""
+        if response[0] != 0:  # sealed: nobody but the commander sees into it
+            return response
         envelope, message = _taken_apart(response)
         transaction = int.from_bytes(command[22:24], "little")
         return _joined(envelope, replace(message, transaction=transaction))

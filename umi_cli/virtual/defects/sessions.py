@@ -18,6 +18,7 @@ from umi_cli.application.security_commands import (
     S2StartSessionReply,
 )
 from umi_cli.crypto import SALT_BYTES, new_salt
+from umi_cli.errors import MalformedError
 from umi_cli.virtual import dispatch
 from umi_cli.virtual.defect import Defect
 from umi_cli.virtual.dispatch import Call
@@ -145,7 +146,10 @@ class SaltAnyLength(Defect):
         is_start = len(packet) > _TYPE and packet[0] == 0
         if not is_start or packet[_TYPE] != PacketType.S2_START_SESSION:
             return packet
-        message = Message.decode(packet[ENVELOPE_BYTES:])
+        try:
+            message = Message.decode(packet[ENVELOPE_BYTES:])
+        except MalformedError:
+            return packet
         salt = message.payload[:SALT_BYTES].ljust(SALT_BYTES, b"\x01")
         return packet[:ENVELOPE_BYTES] + replace(message, payload=salt).encode()
 

@@ -1,0 +1,66 @@
+"""What a sound device finds in any bytes: how many frames, which packets, how many answers."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.certify.test_fuzz_make import ADDRESSES, GUEST, message
+from umi_cli.application.commands import NoOperation
+from umi_cli.certify.fuzz_bases import packet_of
+from umi_cli.certify.fuzz_model import Seen, SoundDevice
+from umi_cli.link.fragment import split
+from umi_cli.link.frame import FrameType
+
+PACKET = packet_of(GUEST, message(NoOperation()))
+FRAME = ADDRESSES.frame(3, FrameType.SIMPLE, PACKET).encode()
+NEXT = ADDRESSES.frame(4, FrameType.SIMPLE, PACKET).encode()
+
+
+def taken(*pieces: bytes) -> list[Seen]:
+    device = SoundDevice(ADDRESSES)
+    return [device.take(piece) for piece in pieces]
+
+
+def seen(frames: int, answers: int, *packets: bytes, is_clean: bool = True) -> Seen:
+    return Seen(frames=frames, answers=answers, packets=packets, is_clean=is_clean)
+
+
+def test_a_command_is_taken_once_and_its_repeat_is_answered() -> None:
+    assert taken(FRAME, FRAME) == [seen(1, 1, PACKET), seen(1, 1)]
+
+
+def test_frames_that_were_sent_at_once_are_two() -> None:
+    """The second finds it busy, and is told so."""
+    assert taken(FRAME + NEXT) == [seen(2, 2, PACKET)]
+
+
+def test_a_wrong_crc_is_no_frame_and_leaves_the_line_in_doubt() -> None:
+    wrong = FRAME[:-1] + bytes([FRAME[-1] ^ 1])
+    assert taken(wrong, FRAME) == [seen(0, 0, is_clean=False), seen(1, 1, PACKET)]
+
+
+def test_a_frame_that_is_cut_off_needs_a_pause() -> None:
+    assert taken(FRAME[:-3], FRAME) == [seen(0, 0, is_clean=False), seen(1, 1, PACKET)]
+
+
+def test_the_fragments_of_a_long_command_make_one_packet() -> None:
+    long = packet_of(GUEST, message(NoOperation(), payload=bytes(500)))
+    parts = [
+        ADDRESSES.frame(3 + number, FrameType.FRAGMENT, part).encode()
+        for number, part in enumerate(split(long))
+    ]
+    *before, last = taken(*parts)
+    assert all(each == seen(1, 1) for each in before)
+    assert last == seen(1, 1, long)
+
+
+def test_sequences_go_on_behind_those_of_the_check_before() -> None:
+    late = ADDRESSES.frame(1, FrameType.SIMPLE, PACKET).encode()
+    (found,) = taken(late)
+    assert (found.frames, found.packets) == (1, ())
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5))
+def test_any_bytes_are_taken(pieces: list[bytes]) -> None:
+    for found in taken(*pieces):
+        assert 0 <= found.answers <= found.frames
+        assert len(found.packets) <= found.frames
