@@ -45,7 +45,7 @@ class Settings:
     port: str | None = None
     datasheet: str = DEFAULT_DATASHEET
     scheme: int = 0
-    is_scheme_given: bool = field(default=False, compare=False)
+    is_scheme_given: bool = False
     """Somebody chose the scheme; it does not follow from the other settings."""
     role: "Role | None" = None
     key: str | None = field(default=None, repr=False)
@@ -129,6 +129,7 @@ def settle_layers(layers: Sequence[Layer]) -> Settings:
     for name in ("key", "cert"):
         if values.get(name) == "":
             raise InputError(f"--{name} is empty: nothing would be proved or encrypted")
+    _check_sources(values)
     form, _ = form_of(layers)
     return Settings(
         port=values.get("port"),
@@ -152,6 +153,15 @@ def settle_layers(layers: Sequence[Layer]) -> Settings:
         trace=values.get("trace"),
         trace_plain=bool(values.get("trace-plain")),
     )
+
+
+def _check_sources(values: Mapping[str, Any]) -> None:
+    """Refuse a secret in the place of its source, whether or not the command would use it."""
+    for name in ("key", "passphrase"):
+        if values.get(name):
+            from umi_cli.cli.sources import check_source
+
+            check_source(values[name], is_key=name == "key")
 
 
 def _scheme(values: Mapping[str, Any]) -> int:
