@@ -180,7 +180,8 @@ def form_of(layers: Sequence[Layer]) -> tuple[Format, Layer | None]:
     for layer in layers:
         named = [key for key in FORMS if layer.values.get(key) and key not in denied]
         if len(named) > 1:
-            options = " and ".join(f"--{key}" for key in named)
+            typed = "csv" if layer.values.get("csv") else "output"  # --csv is -o csv for short
+            options = " and ".join(f"--{typed if key == 'output' else key}" for key in named)
             raise InputError(f"{layer.name}: {options} exclude each other", hint="choose one")
         if named:
             form = layer.values["output"] if named == ["output"] else named[0]

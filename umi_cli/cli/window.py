@@ -124,7 +124,7 @@ TZ = click.option("--tz", type=ZONE, metavar="ZONE", help="Show local times of t
 
 def _choose_csv(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and ctx.obj is not None:
-        ctx.obj.given["output"] = "csv"
+        ctx.obj.given.update(output="csv", csv=True)
 
 
 CSV = click.option(
