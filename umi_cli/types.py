@@ -343,8 +343,14 @@ def from_datetime(moment: datetime) -> int:
     """
     seconds = int((moment - EPOCH).total_seconds())
     if not 0 < seconds <= MAX_DATETIME_S:
-        raise InputError(f"{moment.isoformat()} does not fit a UMI datetime (2000 to 2136)")
+        written = moment.isoformat().replace("+00:00", "Z")  # in UTC it may not fit a calendar
+        raise InputError(f"{written} does not fit a UMI datetime (2000 to 2136)")
     return seconds
+
+
+def format_time(moment: datetime, *, timespec: str = "seconds") -> str:
+    """Return an aware time as RFC 3339 in UTC, such as `2026-11-22T10:00:00Z`."""
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def format_datetime(seconds: int) -> str | None:

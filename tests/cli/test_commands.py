@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Outcome, run_umi
+from tests.cli.conftest import Outcome, call_umi, run_umi
 from umi_cli.cli.main import run
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -312,3 +312,42 @@ def test_partial_read_shows_people_what_came(capsys: pytest.CaptureFixture[str])
     assert code == 17
     assert "element" in out.splitlines()[1]
     assert err.startswith("umi: only umi.1.1.194.23[0:")
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ("read", "read"),
+        ("profile --bogus", "profile"),
+        ("clock set", "clock set"),
+        ("clock", None),
+        ("", None),
+        ("nosuch", None),
+    ],
+)
+def test_usage_errors_name_the_command_that_is_known(
+    capsys: pytest.CaptureFixture[str], words: str, command: str | None
+) -> None:
+    outcome = call_umi(capsys, *words.split(), "--json")
+    assert outcome.exit == 2
+    assert outcome.document["command"] == command
+
+
+@pytest.mark.parametrize("words", ["--csv --json", "--json --csv"])
+def test_forms_that_exclude_each_other_are_named_as_typed(
+    capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    error = call_umi(capsys, "-p", "sim", "profile", *words.split()).document["error"]
+    assert "--json and --csv exclude each other" in error["message"]
+    error = call_umi(capsys, "-p", "sim", "profile", "--json", "-o", "csv").document["error"]
+    assert "--json and --output exclude each other" in error["message"]
+
+
+def test_an_empty_file_is_said_to_be_empty(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.bin"
+    empty.touch()
+    outcome = call_umi(capsys, "decode", str(empty))
+    assert (outcome.exit, outcome.stdout) == (33, "")
+    assert "the file is empty" in outcome.stderr

@@ -1,6 +1,7 @@
 """What a session proves itself with: options, trust, pins; and no secret leaks."""
 
 import base64
+import json
 import os
 import re
 import stat
@@ -160,12 +161,59 @@ def test_refusals_have_a_next_step(desk: Desk, args: list[str], code: int, said:
     assert "00112233" not in outcome.stderr
 
 
-def test_what_is_not_used_is_warned_of(desk: Desk) -> None:
-    for option in ("--anchor root.cvc", "--key office.pem", "--cert sub.cvc", "--pin"):
-        outcome = desk.umi("-p", "sim", *option.split(), "--json", *READ)
-        assert "nothing is encrypted" in outcome.document["warnings"][0]
-    chosen = desk.umi("-p", "sim", *OWN, "--scheme", "0", "--json", *READ)
-    assert chosen.document["warnings"] == []
+@pytest.mark.parametrize("option", ["--key office.pem", "--cert sub.cvc", "--pin"])
+def test_what_would_not_be_used_is_refused(desk: Desk, tmp_path: Path, option: str) -> None:
+    meter = tmp_path / "meter.json"
+    words = ["-p", f"sim:{meter}", *option.split(), "write", "counter", "5"]
+    outcome = desk.umi(*words)
+    assert (outcome.exit, outcome.stdout) == (2, "")
+    assert "nothing is encrypted" in outcome.stderr
+    assert "--scheme 0 goes on in the clear" in outcome.stderr
+    assert not meter.exists()
+    chosen = desk.umi(*words, "--scheme", "0")
+    assert (chosen.exit, chosen.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "option", ["--key nosuch.pem", "--key text.cvc", "--cert text.cvc", "--anchor nosuch.cvc"]
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_sent(
+    desk: Desk, tmp_path: Path, option: str
+) -> None:
+    meter = tmp_path / "meter.json"
+    outcome = desk.umi("-p", f"sim:{meter}", *option.split(), "write", "counter", "5")
+    assert (outcome.exit, outcome.stdout) == (22, "")
+    assert not meter.exists()
+
+
+def test_an_anchor_alone_is_warned_of(desk: Desk) -> None:
+    outcome = desk.umi("-p", "sim", "--anchor", "root.cvc", "--json", *READ)
+    assert "nothing is encrypted" in outcome.document["warnings"][0]
+
+
+def test_a_connection_in_the_clear_is_chosen_for_its_line_alone(desk: Desk) -> None:
+    read = f"read counter --key {desk.file('office.pem')}"
+    (desk.path / "lines.umi").write_text(f"{read} --scheme 0\n{read}\n")
+    results = json.loads(desk.umi("-p", "sim", "--json", "shell", desk.file("lines.umi")).stdout)
+    assert [line["exit"] for line in results["data"]] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "--key 00112233445566778899aabbccddeeff",
+        "--passphrase hunter2",
+        "--passphrase 0011223344556677",
+    ],
+)
+@pytest.mark.parametrize("command", [READ, ["objects", "counter"], [*READ, "--scheme", "0"]])
+def test_a_secret_itself_is_refused_and_not_repeated(
+    desk: Desk, secret: str, command: list[str]
+) -> None:
+    outcome = desk.umi("-p", "sim", *secret.split(), *command)
+    assert (outcome.exit, outcome.stdout) == (2, "")
+    assert "cannot stand on the command line" in outcome.stderr
+    assert secret.split()[1] not in outcome.stderr
 
 
 def test_an_own_certificate_out_of_its_time_is_warned_of(desk: Desk, tmp_path: Path) -> None:

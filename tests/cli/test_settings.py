@@ -38,12 +38,13 @@ def test_later_option_wins() -> None:
 def test_each_option_has_an_environment_variable(option: object) -> None:
     samples = {"scheme": "0", "role": "service", "umi-id": "00237EFE00000009", "timeout": "1.5"}
     samples |= {"retries": "4", "output": "csv", "verbose": "2", "profile": "", "config": ""}
+    samples |= {"key": "own.pem", "passphrase": "env:WORDS"}
     key = option.key  # type: ignore[attr-defined]
     variable = option.variable  # type: ignore[attr-defined]
     assert variable == "UMI_" + key.replace("-", "_").upper()
     value = samples.get(key, "1")
     settings = settle({}, {"XDG_CONFIG_HOME": "/nonexistent", variable: value})
-    assert (settings == Settings()) == (key in ("profile", "config", "scheme"))
+    assert (settings == Settings()) == (key in ("profile", "config"))
 
 
 def test_values_have_the_types_of_the_options(config: Path) -> None:

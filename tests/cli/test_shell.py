@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.cli.conftest import TIME_LIMIT_S, Outcome, call_umi, run_umi, start_umi
+from tests.cli.conftest import TIME_LIMIT_S, Outcome, call_umi, environment, run_umi, start_umi
 from tests.cli.desk import Desk, laid
 from tests.cli.serving import sent, served
 from tests.cli.terminal import at_terminal
 from umi_cli.cli.context import App
+from umi_cli.cli.discretion import holds_secret
 from umi_cli.cli.history import History
 from umi_cli.cli.lines import ROOT, Line, Lines
 from umi_cli.cli.prompt import candidates
@@ -518,6 +519,62 @@ def test_history_is_kept_for_its_owner_alone(home: dict[str, str], tmp_path: Pat
         terminal.expect("umi sim> ")
         terminal.type("\x04")
         terminal.end()
+
+
+HEX_KEY = "00112233445566778899aabbccddeeff"
+TOLD = (
+    f"write scheme-1-keys hex:{HEX_KEY}",
+    "write scheme-1-keys[5] 12",
+    f"use --key {HEX_KEY}",
+    "use --passphrase hunter2secret",
+    "read counter --passphrase=hunter2secret --nosuch",
+    f"key show {HEX_KEY}",
+    f"device key service {HEX_KEY} --yes",
+    "device key service ABEiM0RVZneImaq7zN3u/w== --yes",
+    f"sim --tcp 127.0.0.1:0 --meter-role-keys service:{HEX_KEY}",
+    f"write scheme-1-keys '{HEX_KEY}",
+)
+UNTOLD = (
+    "read scheme-1-keys",
+    "write counter 5",
+    "write scheme-1-settings hex:00",
+    "use --key own.pem --cert own.cvc",
+    "use --passphrase env:WORDS",
+    f"decode {HEX_KEY}",
+    "read 'counter",
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_told"), [(x, True) for x in TOLD] + [(x, False) for x in UNTOLD]
+)
+def test_a_line_that_holds_a_secret_is_told_apart(line: str, is_told: bool) -> None:
+    with contextlib.closing(Lines(App(["shell"], environment()))) as lines:
+        assert holds_secret(lines, line) is is_told
+
+
+def test_secrets_are_kept_in_no_history(home: dict[str, str], tmp_path: Path) -> None:
+    with at_terminal("-p", "sim", "shell", env=home) as terminal:
+        for line in ("use --passphrase hunter2secret", f"use --key {HEX_KEY}", "read counter"):
+            terminal.expect("umi sim> ")
+            terminal.type(f"{line}\r")
+        terminal.expect("umi sim> ")
+        terminal.type("history\r")
+        terminal.expect("1  read counter\n2  history\n")
+        terminal.expect("umi sim> ")
+        terminal.type("\x04")
+        terminal.end()
+    assert (tmp_path / "state" / "umi" / "history").read_text() == "read counter\nhistory\n"
+
+
+def test_use_refuses_a_secret_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    script = tmp_path / "lines.umi"
+    for secret in (f"--key {HEX_KEY}", "--passphrase hunter2secret"):
+        script.write_text(f"use {secret}\n")
+        outcome = call_umi(capsys, "shell", str(script))
+        assert outcome.exit == 2
+        assert "cannot stand on the command line" in outcome.stderr
+        assert secret.split()[1] not in outcome.stderr
 
 
 def test_history_that_cannot_be_kept_is_no_error(tmp_path: Path) -> None:

@@ -70,6 +70,12 @@ class UmiCommand(click.Command):
         self._forgives_settings = forgives_settings
         complete_texts(self.params)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options and arguments; what is wrong with them is told of this command."""
+        if ctx.obj is not None and not ctx.resilient_parsing:
+            ctx.obj.report.command = _path(ctx) or None
+        return super().parse_args(ctx, args)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write where the shared options are, and the examples."""
         formatter.write_paragraph()

@@ -41,7 +41,7 @@ def close(app: App) -> None:
 def history(app: App) -> None:
     """List what was typed before.
 
-    A line that begins with a space is not kept.
+    A line that begins with a space, or holds a secret, is not kept.
     """
     typed = lines_of(app).history
     rows = list(enumerate(typed, start=1))

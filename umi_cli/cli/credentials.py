@@ -35,6 +35,11 @@ T = TypeVar("T")
 _KEY_HINT = "a key is a PEM file with mode 0600; make one with: umi key new FILE"
 _PIN_HINT = "say in the PKCS#11 URI where it is: pin-source=file:PATH, env:NAME or fd:3"
 _FILE_HINT = "see what the file holds with: umi decode FILE"
+_IN_THE_CLEAR = "nobody proves who he is, and nothing is encrypted"
+_CLEAR_HINT = (
+    "scheme 2 needs --key and --cert, scheme 1 --scheme 1, --role and --key;"
+    " --scheme 0 goes on in the clear"
+)
 _ASKING_HINT = "say where it is with --passphrase SOURCE: a file, fd:3 or env:NAME"
 
 
@@ -67,12 +72,40 @@ def credentials_of(settings: Settings, user: User) -> Credentials | None:
             f"to act as {settings.role.label} needs security scheme 1 or 2",
             hint="give --key and --cert, or --scheme 1 and --key; under scheme 0 all are guest",
         )
-    meant = settings.key or settings.cert or settings.anchors or settings.pin
-    if meant and not settings.is_scheme_given:
-        user.warn(
-            "nobody proves who he is, and nothing is encrypted: scheme 2 needs --key and --cert"
-        )
+    if not settings.is_scheme_given:
+        _check_unproved(settings, user)
     return None
+
+
+def _check_unproved(settings: Settings, user: User) -> None:
+    """Refuse to go on in the clear where something was named to prove ourselves with.
+
+    An anchor alone is warned of: `device install` needs it before there is anything to prove.
+
+    Raises:
+        InputError: a key, a certificate or `--pin` would not be used.
+        KeyUnusableError: a key, a certificate or an anchor is named that cannot be used at all.
+    """
+    _check_readable(settings)
+    unused = [name for name in ("key", "cert", "pin") if getattr(settings, name)]
+    if unused:
+        raise InputError(f"--{unused[0]} proves nothing alone: {_IN_THE_CLEAR}", hint=_CLEAR_HINT)
+    if settings.anchors:
+        user.warn(f"{_IN_THE_CLEAR}: scheme 2 needs --key and --cert")
+
+
+def _check_readable(settings: Settings) -> None:
+    """Check what is named and would not be used; nobody is asked, and stdin is left alone."""
+    load_anchors(settings)
+    if settings.cert and settings.cert != "-":
+        load_chain(settings.cert)
+    if settings.key is None or settings.key.startswith(TOKEN):
+        return
+    with next_step(_KEY_HINT):
+        source = parse_source(settings.key)
+        pem = source.read("key") if source.kind is SourceKind.FILE else b""
+        if pem and not is_encrypted(pem):
+            decode_key(pem, None)
 
 
 def own_id(settings: Settings, credentials: Credentials | None) -> UmiId:

@@ -75,6 +75,8 @@ def decode(
     if isinstance(data, Path) or data.startswith(MAGIC):
         _explain_capture(app, data, kind, opener)
         return
+    if not data:
+        raise MalformedError("the file is empty", hint="give hex, or a file that holds something")
     layers = explain(data, app.catalogue, kind, opener)
     app.emit(
         [layer_record(layer) for layer in layers], View(blocks=_blocks(layers), csv=_csv(layers))

@@ -10,7 +10,7 @@ from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
 from umi_cli.cli.event_view import Entry, EventView
 from umi_cli.cli.repeat import DEFAULT_FAILURES, repeat_options
-from umi_cli.cli.window import TimeText, Window, csv_option, window_options
+from umi_cli.cli.window import TimeText, Window, check_order, csv_option, window_options
 from umi_cli.errors import InputError
 from umi_cli.output.render import View, timestamp
 
@@ -80,6 +80,7 @@ def events(
     it is: --acknowledge alone moves it, behind the last event shown, once that was written. Times
     are UTC.
     """
+    check_order(since, until)
     numbers = frozenset(app.catalogue.find_event(name).number for name in names)
     request = Request(since=since, until=until, zone=tz, numbers=numbers)
     _check(app, follow=follow, plot=plot, acknowledge=acknowledge, until=until)

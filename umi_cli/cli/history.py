@@ -1,7 +1,7 @@
 """What was typed in earlier shells: a file that is its owner's alone.
 
-A line that begins with a space is not kept, as in other shells. Secrets never stand in a line:
-their sources do, and a literal one is refused.
+A line that begins with a space is not kept, as in other shells; nor is one that holds a secret,
+or might: `umi_cli.cli.discretion` tells which.
 """
 
 import contextlib

@@ -218,6 +218,11 @@ class Lines:
         except InputError:  # the configuration file was broken meanwhile: each line will say so
             return None
 
+    @property
+    def datasheet(self) -> str:
+        """Return the datasheet of the next line; `InputError` if its options are wrong."""
+        return settle({}, self.environment, self.options).datasheet
+
     def _run(self, line: Line, kind: type[App]) -> Outcome:
         words, failure = _words_of(line)
         app = kind(words, self.environment, lines=self)

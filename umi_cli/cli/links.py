@@ -276,7 +276,17 @@ class Links:
 
 def _essence(settings: "Settings") -> "Settings":
     """Return the settings without what the same connection does for as well."""
-    return replace(settings, form="table", no_input=False, yes=False, dry_run=False, verbose=0)
+    # Who chose the scheme counts where something was named that it does not use: see credentials.
+    is_chosen = settings.is_scheme_given and settings.scheme == 0 and not settings.is_guest
+    return replace(
+        settings,
+        is_scheme_given=is_chosen,
+        form="table",
+        no_input=False,
+        yes=False,
+        dry_run=False,
+        verbose=0,
+    )
 
 
 def _is_lost(error: UmiError) -> bool:

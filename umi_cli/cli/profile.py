@@ -8,7 +8,7 @@ import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
-from umi_cli.cli.window import TimeText, Window, csv_option, window_options
+from umi_cli.cli.window import TimeText, Window, check_order, csv_option, window_options
 from umi_cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def profile(
     from umi_cli.device.clock import host_time
     from umi_cli.device.profile import POINTER
 
+    check_order(since, until)
     target = _target(app, plot)
     if acknowledge:
         app.catalogue.resolve(POINTER)

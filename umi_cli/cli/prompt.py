@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from umi_cli.cli.context import App
+from umi_cli.cli.discretion import holds_secret
 from umi_cli.cli.history import History
 from umi_cli.cli.lines import ROOT, Lines
 from umi_cli.cli.main import PROGRAM
@@ -54,7 +55,7 @@ class Prompt:
         """
         where = self._lines.port
         text = self._read(f"{PROGRAM} {where}> " if where else f"{PROGRAM}> ")
-        if self._history.add(text) and self._readline is not None:
+        if not holds_secret(self._lines, text) and self._history.add(text) and self._readline:
             self._readline.add_history(text)
         return text
 

@@ -45,7 +45,7 @@ class Settings:
     port: str | None = None
     datasheet: str = DEFAULT_DATASHEET
     scheme: int = 0
-    is_scheme_given: bool = field(default=False, compare=False)
+    is_scheme_given: bool = False
     """Somebody chose the scheme; it does not follow from the other settings."""
     role: "Role | None" = None
     key: str | None = field(default=None, repr=False)
@@ -129,6 +129,7 @@ def settle_layers(layers: Sequence[Layer]) -> Settings:
     for name in ("key", "cert"):
         if values.get(name) == "":
             raise InputError(f"--{name} is empty: nothing would be proved or encrypted")
+    _check_sources(values)
     form, _ = form_of(layers)
     return Settings(
         port=values.get("port"),
@@ -154,6 +155,15 @@ def settle_layers(layers: Sequence[Layer]) -> Settings:
     )
 
 
+def _check_sources(values: Mapping[str, Any]) -> None:
+    """Refuse a secret in the place of its source, whether or not the command would use it."""
+    for name in ("key", "passphrase"):
+        if values.get(name):
+            from umi_cli.cli.sources import check_source
+
+            check_source(values[name], is_key=name == "key")
+
+
 def _scheme(values: Mapping[str, Any]) -> int:
     if "scheme" in values:
         return int(values["scheme"])
@@ -170,7 +180,8 @@ def form_of(layers: Sequence[Layer]) -> tuple[Format, Layer | None]:
     for layer in layers:
         named = [key for key in FORMS if layer.values.get(key) and key not in denied]
         if len(named) > 1:
-            options = " and ".join(f"--{key}" for key in named)
+            typed = "csv" if layer.values.get("csv") else "output"  # --csv is -o csv for short
+            options = " and ".join(f"--{typed if key == 'output' else key}" for key in named)
             raise InputError(f"{layer.name}: {options} exclude each other", hint="choose one")
         if named:
             form = layer.values["output"] if named == ["output"] else named[0]

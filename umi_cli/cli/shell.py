@@ -35,7 +35,7 @@ def shell(app: App, path: str | None, exit_on_error: bool) -> None:
     At a terminal it prompts for commands, with or without the word umi. The options that it is
     started with hold for each, unless its own say otherwise; use sets others, and needs a new
     connection for some. Ctrl-C ends a command, and not the shell. What was typed is kept in
-    ~/.local/state/umi/history, without lines that begin with a space.
+    ~/.local/state/umi/history, without lines that begin with a space or hold a secret.
 
     Elsewhere, under --json, or with FILE (- is stdin), each line is run as it comes, and # begins
     a comment. Lines that fail do not stop it without -e. The exit code is then 0 if every line did

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _SEPARATORS = re.compile(r"[\s:,]|0x", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]*", re.IGNORECASE)
+_PATH = re.compile(r"[/\\]|\.\w{1,8}$")  # choice: what is meant as a path, though no file is there
 MAX_INPUT_BYTES = 64 * 1024 * 1024  # no image or capture is longer; a wrong path may be endless
 SOURCES_HINT = "give it as a path, -, fd:3, file:PATH or env:NAME"
 
@@ -130,6 +131,32 @@ def parse_source(text: str) -> "SecretSource":
         return SecretSource.parse(text)
     except KeyUnusableError as error:  # what was typed is wrong, not what it leads to
         raise InputError(str(error), hint=error.hint or SOURCES_HINT) from error
+
+
+def check_source(text: str, *, is_key: bool) -> None:
+    """Check that a text names where a secret is; nothing is read, and nobody is asked.
+
+    Args:
+        text: what the user gave as a source.
+        is_key: of a key, which may be in a token; else of a passphrase, which may look like a name.
+
+    Raises:
+        InputError: it is a secret itself, or a passphrase's that is no file, and no path to one.
+    """
+    from umi_cli.security.sources import SourceKind
+    from umi_cli.security.token_uri import SCHEME as TOKEN
+
+    if is_key and text.startswith(TOKEN):
+        return
+    source = parse_source(text)
+    is_bare = source.kind is SourceKind.FILE and not source.is_explicit
+    if is_key or not is_bare or _PATH.search(text) or os.path.exists(os.path.expanduser(text)):
+        return
+    raise InputError(
+        "the source of a secret names no file that exists, and a secret itself"
+        " cannot stand on the command line",
+        hint=SOURCES_HINT,
+    )
 
 
 def read_secret(source: str, what: str, *, no_input: bool = False) -> str:

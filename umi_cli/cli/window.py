@@ -10,12 +10,14 @@ import click
 
 from umi_cli.cli.params import Parsed
 from umi_cli.errors import InputError
+from umi_cli.types import format_time
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DAYS_AGO = {"today": 0, "yesterday": 1}
+_ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 _HINT = "write RFC 3339 (2026-11-22T10:00:00Z), a date, 2h, 3d, today, yesterday or now"
 
 
@@ -24,6 +26,12 @@ class TimeText:
     """A time as it was typed; `2h` and `yesterday` mean something only beside a clock."""
 
     text: str
+
+    @property
+    def is_beside_clock(self) -> bool:
+        """Tell whether it is so long before the present, or the present itself."""
+        text = self.text.strip().lower()
+        return text == "now" or _AGO.fullmatch(text) is not None
 
     def resolve(self, now: datetime, zone: tzinfo = UTC) -> datetime:
         """Return the moment in UTC.
@@ -63,7 +71,7 @@ def _absolute(text: str, zone: tzinfo) -> datetime:
 
 def _time_text(text: str) -> TimeText:
     wanted = TimeText(text)
-    wanted.resolve(datetime(2026, 1, 1, tzinfo=UTC))  # what is no time is told at once
+    wanted.resolve(_ANY_TIME)  # what is no time is told at once
     return wanted
 
 
@@ -116,7 +124,7 @@ TZ = click.option("--tz", type=ZONE, metavar="ZONE", help="Show local times of t
 
 def _choose_csv(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and ctx.obj is not None:
-        ctx.obj.given["output"] = "csv"
+        ctx.obj.given.update(output="csv", csv=True)
 
 
 CSV = click.option(
@@ -134,6 +142,24 @@ def window_options(function: F) -> F:
     """Give a command `--since`, `--until` and `--tz`."""
     decorated: F = SINCE(UNTIL(TZ(function)))
     return decorated
+
+
+def check_order(since: TimeText | None, until: TimeText | None) -> None:
+    """Check that one end comes before the other, where that is so whatever the clock says.
+
+    Raises:
+        InputError: both are told beside the same clock, and the wrong way round.
+    """
+    if since is None or until is None or not (since.is_beside_clock and until.is_beside_clock):
+        return
+    if since.resolve(_ANY_TIME) >= until.resolve(_ANY_TIME):
+        raise _backwards(since.text, until.text)
+
+
+def _backwards(since: str, until: str) -> InputError:
+    return InputError(
+        f"--since {since} is not before --until {until}", hint="swap the two, or leave one out"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,10 +187,7 @@ class Window:
         first = since.resolve(now, zone or UTC) if since else None
         last = until.resolve(now, zone or UTC) if until else None
         if first and last and first >= last:
-            raise InputError(
-                f"--since {first.isoformat()} is not before --until {last.isoformat()}",
-                hint="swap the two, or leave one out",
-            )
+            raise _backwards(format_time(first), format_time(last))
         return cls(since=first, until=last)
 
     def __contains__(self, moment: datetime) -> bool:

@@ -14,7 +14,7 @@ from umi_cli.application.commands import WriteObject
 from umi_cli.device.meter import CHANGE_TRIES, Meter
 from umi_cli.device.permission import naming_roles
 from umi_cli.errors import InputError, MalformedError, OutcomeUnknownError, ReadBackError, UmiError
-from umi_cli.types import EPOCH
+from umi_cli.types import EPOCH, format_time
 
 CLOCK, CONTROL, NEW_TIME = "metrology-clock", "clock-control", "new_time"
 READINGS = 3  # the quickest of them counts: a repeated frame makes a slow one
@@ -122,7 +122,7 @@ def sync_clock(
     """
     if _host_now(meter) < EARLIEST_HOST:
         raise InputError(
-            f"this host's clock is not set: it says {host_time(meter).isoformat()}",
+            f"this host's clock is not set: it says {format_time(host_time(meter))}",
             hint="set it first, such as with: timedatectl set-ntp true",
         )
     before = read_clock(meter)
@@ -177,7 +177,7 @@ def _write(
             return new_time
         if not tries_left:
             raise lost or ReadBackError(
-                f"the clock was set to {new_time.isoformat()} and does not go on from there",
+                f"the clock was set to {format_time(new_time)} and does not go on from there",
                 hint="read it with: umi clock show; the line may be too slow and too bad for it",
             )
 

@@ -7,13 +7,13 @@ see); everything here turns those into lines and leaves the writing to its calle
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from itertools import chain, islice
 from typing import Any, Literal, Self
 
 from umi_cli.errors import InputError
-from umi_cli.types import RoleSet
+from umi_cli.types import RoleSet, format_time
 
 Format = Literal["table", "csv", "raw", "json", "events"]
 """The forms of output; the first three are for `-o`."""
@@ -105,7 +105,7 @@ def to_plain(value: Any) -> Any:
 
 def timestamp(moment: datetime, *, timespec: str = "seconds") -> str:
     """Return an aware time as RFC 3339 in UTC, such as `2026-11-22T10:00:00Z`."""
-    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+    return format_time(moment, timespec=timespec)
 
 
 def json_line(document: Any) -> str:

@@ -138,6 +138,8 @@ class Simulation:
         self.meter = VirtualMeter(settings, memory, self.save)
         if options.off_since_s:
             self.meter.metering.miss(options.off_since_s, utc)
+        elif memory.is_new:  # it starts now, though nobody may ask it anything before it is saved
+            self.meter.metering.advance(utc)
 
     @property
     def events(self) -> EventLog:
