@@ -253,6 +253,14 @@ def test_a_small_terminal_shows_what_fits() -> None:
     assert terminal.last_screen[-1].endswith("more lines")
 
 
+def test_a_clock_that_skips_waits_waits_for_who_watches() -> None:
+    terminal = Terminal("-p", "sim", "watch", "counter", "--every", "60")
+    terminal.read_until("reading 1,")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.read_to_end() == 130
+    assert terminal.text.count("reading ") == 1
+
+
 def test_ctrl_c_gives_the_cursor_back() -> None:
     with served() as meter:
         terminal = Terminal("-p", meter.tcp, "watch", "counter", "--every", "0.1")
