@@ -109,9 +109,16 @@ _ZONES = "zones are named as Europe/London; UTC and local do as well"
 TIME_TEXT = Parsed("time", _time_text)
 ZONE = Parsed("zone", _zone)
 
-SINCE = click.option("--since", type=TIME_TEXT, metavar="TIME", help="From then on; 2h, yesterday")
+SINCE = click.option(
+    "--since",
+    type=TIME_TEXT,
+    metavar="TIME",
+    help="From then on: 2h, yesterday (a day of UTC, or --tz)",
+)
 UNTIL = click.option("--until", type=TIME_TEXT, metavar="TIME", help="Up to then, and not then")
-TZ = click.option("--tz", type=ZONE, metavar="ZONE", help="Show local times of this zone as well")
+TZ = click.option(
+    "--tz", type=ZONE, metavar="ZONE", help="Count days by this zone, and show its times as well"
+)
 
 
 def _choose_csv(ctx: click.Context, param: click.Parameter, value: bool) -> None:
