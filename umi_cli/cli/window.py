@@ -113,11 +113,11 @@ SINCE = click.option(
     "--since",
     type=TIME_TEXT,
     metavar="TIME",
-    help="From then on: 2h, yesterday (a day of UTC, or --tz)",
+    help="From then on; 2h, yesterday (in UTC)",
 )
 UNTIL = click.option("--until", type=TIME_TEXT, metavar="TIME", help="Up to then, and not then")
 TZ = click.option(
-    "--tz", type=ZONE, metavar="ZONE", help="Count days by this zone, and show its times as well"
+    "--tz", type=ZONE, metavar="ZONE", help="Days are of this zone; show its times too"
 )
 
 
