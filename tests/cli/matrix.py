@@ -159,7 +159,6 @@ ROWS: tuple[Row, ...] = (
     OnDevice(
         "export",
         "{w}/new.export",
-        is_said=True,
         fails={"{w}/nosuch/new.export": 2, "- --only nosuch": 31},
     ),
     AtDesk(
@@ -171,7 +170,7 @@ ROWS: tuple[Row, ...] = (
             "{d}/meter.export {d}/spoilt.export --exit-code": 32,
         },
     ),
-    OnDevice("diff", "{d}/meter.export", is_said=True),
+    OnDevice("diff", "{d}/meter.export"),
     AtDesk("key new", "{w}/new.pem", fails={"{w}/nosuch/new.pem": 22, "{d}/root.pem": 22}),
     AtDesk("key show", "{d}/root.pem", fails={"{d}/nosuch.pem": 22, "{d}/root.cvc": 22}),
     AtDesk(

@@ -66,11 +66,17 @@ def test_commands_come_with_their_help() -> None:
         ("umi device key se", ["service", "security-authority"]),
         ("umi access set x --read user,serv", ["user,service"]),
         ("umi access set x --read n", ["none"]),
-        ("umi read manu", ["manufacturer-id"]),
-        ("umi read umi-id manu", ["manufacturer-id"]),
+        ("umi read manu", ["manufacturer-id", "manufacturer-id/"]),
+        ("umi read umi-id manu", ["manufacturer-id", "manufacturer-id/"]),
         ("umi read manufacturer-id/s", ["manufacturer-id/serial"]),
         ("umi read umi.1.1.0.0/s", ["umi.1.1.0.0/serial"]),
         ("umi write 'profile-table[0:3]/rea", ["profile-table[0:3]/reading"]),
+        ("umi events --event clock-s", ["clock-set"]),
+        ("umi events --tz Europe/Berl", ["Europe/Berlin"]),
+        ("umi write valve cl", ["closed"]),
+        ("umi write counter 1", []),
+        ("umi write no-such-thing 1", []),
+        ("umi read profile-tab", ["profile-table", "profile-table["]),
         ("umi read no-such-thing/", []),
         ("umi read umi-id/", []),
         ("umi -p tc", ["tcp:", "tcp-listen:"]),
@@ -142,7 +148,9 @@ def test_ports_of_this_host_are_offered(tmp_path: Path) -> None:
 
 
 def test_files_are_left_to_the_shell() -> None:
-    for line in ("umi --cert x", "umi image upload x", "umi --key=x", "umi provision run x"):
+    lines = ("umi --cert x", "umi image upload x", "umi --key=x", "umi provision run x")
+    parts_of_names = ("umi diff x", "umi diff a x", "umi --trace x", "umi doctor --bundle x")
+    for line in lines + parts_of_names:
         assert complete(line) == ["file,x"]
 
 
@@ -180,6 +188,8 @@ def test_help_goes_whole_to_zsh_and_fish() -> None:
 
 
 def test_zsh_is_told_what_goes_on() -> None:
+    assert complete("umi read manu", at="zsh")[0] == "unfinished"
+    assert complete("umi read counter", at="zsh")[0] == "plain"
     assert complete("umi -p tcp", at="zsh")[:2] == ["unfinished", r"tcp\::HOST:PORT"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import call_umi, run_umi
+from tests.cli.conftest import call_umi
 from tests.cli.desk import METER, Desk, laid
 from umi_cli.objects.catalogue import Catalogue
 
@@ -244,8 +244,11 @@ def test_a_device_without_a_certificate_says_so(capsys: pytest.CaptureFixture[st
     assert (own["subject"], own["error"]["name"]) == (METER, "NO_CERTIFICATE")
 
 
-def test_progress_is_on_stderr() -> None:
-    outcome = run_umi("-p", SERVICE, "export")
+def test_progress_is_on_stderr(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("umi_cli.output.progress.SHORT_S", 0.0)  # as if it took longer
+    outcome = call_umi(capsys, "-p", SERVICE, "export")
     assert "export 100%" in outcome.stderr
     assert "entries" in outcome.stderr
     assert outcome.stdout.startswith('{\n"schema":"umi-export/1",\n')

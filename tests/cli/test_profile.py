@@ -540,3 +540,14 @@ def test_a_datasheet_without_a_profile(tmp_path: Path, names: dict[str, str]) ->
     outcome = other_meter(tmp_path, **names)
     assert outcome.exit == 31
     assert outcome.document["error"]["code"] == "unknown-object"
+
+
+def test_nothing_is_drawn_of_an_empty_stretch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = ["-p", "sim", "profile", "--since", "2001-01-01", "--until", "2001-01-02", "--plot"]
+    for picture in ([], [str(tmp_path / "week.svg")]):
+        outcome = call_umi(capsys, *empty, *picture)
+        assert (outcome.exit, outcome.stdout) == (0, "")
+        assert outcome.stderr == "there is no entry in that stretch of time\n"
+    assert list(tmp_path.iterdir()) == []

@@ -219,3 +219,15 @@ def test_secret_stands_in_no_result(batch: Path, capsys: pytest.CaptureFixture[s
     )
     assert outcome.document["ok"]
     assert value not in json.dumps(outcome.document)
+
+
+@pytest.mark.parametrize("content", [b"info\nread \0counter\n", b"\xff\xfe\x01\n" * 50])
+def test_what_is_no_text_is_refused_once(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rnd.bin"
+    path.write_bytes(content)
+    outcome = call_umi(capsys, "-p", "sim", "run", str(path))
+    assert (outcome.exit, outcome.stdout) == (2, "")
+    assert f"{path} is no text" in outcome.stderr
+    assert len(outcome.stderr.splitlines()) == 2

@@ -38,6 +38,8 @@ def shell(started: Shell) -> Shell:
         ("umi read manufacturer-id/ser\t", ["read", "manufacturer-id/serial"]),
         ("umi read 'manufacturer-id/ser\t", ["read", "manufacturer-id/serial"]),
         ("umi read 'profile-table[0:3]/rea\t", ["read", "profile-table[0:3]/reading"]),
+        ("umi read manu\t/ser\t", ["read", "manufacturer-id/serial"]),
+        ("umi read counte\t-v", ["read", "counter", "-v"]),
         ("umi -p tcp-\t4059", ["-p", "tcp-listen:4059"]),
         ("umi -p sim:me\tinfo", ["-p", "sim:meter.json", "info"]),
         ("umi --port=sim:me\tinfo", ["--port=sim:meter.json", "info"]),

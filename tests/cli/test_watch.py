@@ -170,11 +170,11 @@ def test_ctrl_c_ends_the_events_with_a_result() -> None:
 
 
 class Terminal:
-    """`umi` at a pseudo-terminal of 100 columns and a few lines."""
+    """`umi` at a pseudo-terminal of some columns and a few lines."""
 
-    def __init__(self, *args: str, rows: int = 24, **env: str) -> None:
+    def __init__(self, *args: str, rows: int = 24, columns: int = 100, **env: str) -> None:
         self.near, far = pty.openpty()
-        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 100, 0, 0))
+        fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         size = {"COLUMNS": "", "LINES": ""}
         variables = {"TERM": "xterm", "PYTHONIOENCODING": "utf-8", **size, **env}
         self.process = start_umi(*args, env=variables, stdin=far, stdout=far, stderr=far)
@@ -211,7 +211,7 @@ class Terminal:
 
 def test_a_table_that_is_drawn_over_itself() -> None:
     watch = ["watch", "profile-status/entries", "metrology-clock", "--every", "600", "--count", "7"]
-    terminal = Terminal("-p", SIM, *watch)
+    terminal = Terminal("-p", SIM, *watch, columns=110)
     assert terminal.read_to_end() == 0
     title, header, *rows = terminal.last_screen
     assert title.startswith("reading 7, 2026-11-22T13:00:00Z, every 600 s; Ctrl-C ends; sim:?as")
@@ -223,7 +223,50 @@ def test_a_table_that_is_drawn_over_itself() -> None:
     assert "2026-11-22T12:50:00Z → 2026-11-22T13:00:00Z" in rows[1]
     assert terminal.text.count(HIDE) == 7
     assert terminal.text.endswith(SHOW)
-    assert all(len(line) < 100 for line in terminal.last_screen)
+    assert all(len(line) < 110 for line in terminal.last_screen)
+
+
+WIDE = ("watch", "profile-status/entries", "metrology-clock/now", "--every", "1800", "--count", "4")
+
+
+@pytest.mark.parametrize(
+    ("columns", "header", "numbers", "times"),
+    [
+        (
+            80,
+            "part value lowest highest",
+            "profile-status/entries 338 → 339 336 339 ▁▃▆█",
+            "metrology-clock/now → 2026-11-22T13:30:00Z",
+        ),
+        (
+            60,
+            "part value",
+            "profile-status/entries 338 → 339 ▁▃▆█",
+            "metrology-clock/now → 2026-11-22T13:30:00Z",
+        ),
+        (
+            50,
+            "part value",
+            "profile-status/entries 338 → 339 ▁▃▆█",
+            "metrology-clock/now → 2026-11-22T1…",
+        ),
+    ],
+)
+def test_a_narrow_table_keeps_its_pictures(
+    columns: int, header: str, numbers: str, times: str
+) -> None:
+    terminal = Terminal("-p", SIM, *WIDE, columns=columns)
+    assert terminal.read_to_end() == 0
+    lines = terminal.last_screen
+    assert [" ".join(line.split()) for line in lines[1:]] == [header, numbers, times]
+    assert "; Ctrl-C ends" in lines[0]
+    assert all(len(line) < columns for line in lines)
+
+
+def test_a_long_address_gives_way() -> None:
+    terminal = Terminal("-p", SIM, *WIDE, columns=80)
+    assert terminal.read_to_end() == 0
+    assert terminal.last_screen[0].endswith("every 1800 s; Ctrl-C ends; sim:?as=service&ti…")
 
 
 def test_ascii_where_the_terminal_shows_no_more() -> None:
@@ -251,6 +294,14 @@ def test_a_small_terminal_shows_what_fits() -> None:
     assert terminal.read_to_end() == 0
     assert len(terminal.last_screen) == 7
     assert terminal.last_screen[-1].endswith("more lines")
+
+
+def test_a_clock_that_skips_waits_waits_for_who_watches() -> None:
+    terminal = Terminal("-p", "sim", "watch", "counter", "--every", "60")
+    terminal.read_until("reading 1,")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.read_to_end() == 130
+    assert terminal.text.count("reading ") == 1
 
 
 def test_ctrl_c_gives_the_cursor_back() -> None:

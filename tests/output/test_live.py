@@ -37,7 +37,7 @@ def test_what_does_not_fit_is_cut_and_said() -> None:
     live = LiveScreen(written.append, lambda: (30, 4))
     for _ in range(3):
         live.draw(["x" * 40, "2", "3", "4", "5"])
-    assert screen_of("".join(written), 4) == ["x" * 29, "2", "... and 3 more lines"]
+    assert screen_of("".join(written), 4) == ["x" * 28 + "…", "2", "... and 3 more lines"]
 
 
 def test_what_was_never_drawn_needs_no_end() -> None:

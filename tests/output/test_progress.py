@@ -79,6 +79,16 @@ def test_lines_come_every_ten_per_cent() -> None:
     assert [line.split()[1] for line in said] == [f"{n}%" for n in range(10, 101, 10)]
 
 
+def test_a_log_has_no_line_of_short_work() -> None:
+    clock, said = Clock(), list[str]()
+    lines = Lines("export", 100, "objects", clock=clock, say=said.append, quiet_s=2)
+    for done in range(101):
+        lines.update(done)
+        clock.now_s += 0.0199
+    lines.finish()
+    assert said == []
+
+
 def test_lines_come_every_ten_seconds() -> None:
     clock, said = Clock(), list[str]()
     lines = Lines("upload", 1_000_000, "B", clock=clock, say=said.append)

@@ -5,6 +5,7 @@ A script of `umi shell` goes the same way, line by line as they come, and is not
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -31,6 +32,7 @@ umi -p sim run commissioning.umi
 umi -p tcp:192.0.2.7:4059 run -e commissioning.umi --dry-run
 echo "read clock-status" | umi -p sim run - --json
 """
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # all but the tabulator and line ends
 _COLUMNS = ("line", "command", "exit", "error")
 
 exit_on_error = click.option(
@@ -65,6 +67,7 @@ def run(app: App, path: str, exit_on_error: bool) -> None:
     """
     with opened(path) as file:
         batch = _read_batch(file)
+        _check_text(path, batch)
         _check(app, batch)
         form: Format | None = None if app.settings.form == "table" else "json"
         with contextlib.closing(Lines(app, form=form, is_script=True)) as lines:
@@ -160,6 +163,20 @@ def _read_batch(file: BinaryIO) -> list[Line]:
     if len(batch) > MAX_LINES:
         raise InputError(f"the batch has more than {MAX_LINES} lines")
     return batch
+
+
+def _check_text(path: str, batch: Sequence[Line]) -> None:
+    """Make sure that a batch is text: a wrong file is told once, and not line by line.
+
+    Raises:
+        InputError: a line has a control character.
+    """
+    for line in batch:
+        if _CONTROL.search(line.text):
+            raise InputError(
+                f"{path} is no text: line {line.number} has control characters",
+                hint="a batch has a command of umi in each line: umi --help lists them",
+            )
 
 
 def _check(app: App, batch: Sequence[Line]) -> None:

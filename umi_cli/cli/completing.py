@@ -1,7 +1,8 @@
 """What may stand where the cursor is? Values that the shell offers on TAB; no device is asked.
 
 What a value is, its metavar says: FILE, SOURCE, ROLE. Each function returns items whose values
-begin with what was typed. Nothing here may cost much time or ask a question: a shell waits.
+begin with what was typed; `goes_on` is what one may type on with. Nothing here may cost much time
+or ask a question: a shell waits.
 """
 
 import os
@@ -15,6 +16,8 @@ from click.shell_completion import CompletionItem
 from umi_cli.cli.context import App
 
 if TYPE_CHECKING:
+    from umi_cli.objects.definitions import Kind
+
     Item = CompletionItem[str]
 else:
     Item = CompletionItem  # generic in new versions of click only
@@ -41,9 +44,9 @@ _STATE_SUFFIX, _DATASHEET_SUFFIX = ".json", ".toml"
 
 
 def by_metavar(metavar: str, ctx: click.Context, incomplete: str) -> list[Item]:
-    """Complete a value that is called so, such as `[FILE]`, `HEX|FILE|-` or `ROLES`."""
+    """Complete a value that is called so, such as `[FILE]`, `FILE.zip`, `HEX|FILE|-` or `ROLES`."""
     for word in metavar.replace("|", " ").split():
-        completer = _BY_WORD.get(word.strip("[].,"))
+        completer = _BY_WORD.get(word.strip("[].,").partition(".")[0])
         if completer:
             return completer(_app(ctx), incomplete)
     return []
@@ -54,10 +57,31 @@ def parts(ctx: click.Context, incomplete: str) -> list[Item]:
     catalogue = _app(ctx).catalogue
     head, slash, _ = incomplete.partition("/")
     if not slash:
-        return _beginning(incomplete, {each.name: each.title for each in catalogue.objects})
+        return [
+            CompletionItem(each.name, help=each.title, goes_on=_goes_on(each.kind))
+            for each in catalogue.objects
+            if each.name.startswith(incomplete)
+        ]
     definition = catalogue.find(catalogue.resolve(head).code)
     members = definition.members if definition else ()
     return _beginning(incomplete, dict.fromkeys(f"{head}/{member.name}" for member in members))
+
+
+def _goes_on(kind: "Kind") -> str:
+    """Return what one may type behind the name of an object to choose a part of it."""
+    if kind.is_array:
+        return "["
+    return "/" if kind.has_members else ""
+
+
+def values(ctx: click.Context, incomplete: str) -> list[Item]:
+    """Complete the value of the part before it, where the datasheet has names for its values."""
+    from umi_cli.objects.named_types import Enumeration
+
+    catalogue = _app(ctx).catalogue
+    kind = catalogue.type_of(catalogue.resolve(ctx.params["part_text"]))
+    names = kind.names.values() if isinstance(kind, Enumeration) else ()
+    return _beginning(incomplete, dict.fromkeys(names))
 
 
 def profiles(ctx: click.Context, incomplete: str) -> list[Item]:
@@ -108,6 +132,12 @@ def _role_sets(app: App, incomplete: str) -> list[Item]:
 
 def _events(app: App, incomplete: str) -> list[Item]:
     return _beginning(incomplete, {event.name: event.title for event in app.catalogue.events})
+
+
+def _zones(app: App, incomplete: str) -> list[Item]:
+    from zoneinfo import available_timezones
+
+    return _beginning(incomplete, dict.fromkeys(["local", *sorted(available_timezones())]))
 
 
 def _addresses(app: App, incomplete: str) -> list[Item]:
@@ -173,11 +203,12 @@ def _app(ctx: click.Context) -> App:
 
 _BY_WORD = {
     **dict.fromkeys(("FILE", "OUT", "DIR", "PATH", "LINK", "URL"), _files),
-    **dict.fromkeys(("CHAIN", "IMAGE", "PACKAGE", "PLAN", "REQUEST", "SCRIPT"), _files),
+    **dict.fromkeys(("A", "B", "CHAIN", "IMAGE", "PACKAGE", "PLAN", "REQUEST", "SCRIPT"), _files),
     "SOURCE": _sources,
     "ADDRESS": _addresses,
     "ROLE": _roles,
     "ROLES": _role_sets,
     "EVENT": _events,
+    "ZONE": _zones,
 }
 """Who completes what a metavar calls so; what is not here has nothing to offer."""

@@ -231,9 +231,11 @@ class App:
         """Say something that is good to know, on stderr."""
         self.report.note(message)
 
-    def progress(self, label: str, total: int, unit: str = "B", *, done: int = 0) -> "Progress":
+    def progress(
+        self, label: str, total: int, unit: str = "B", *, done: int = 0, quiet_s: float = 0.0
+    ) -> "Progress":
         """Return what to tell the progress of long work to, of which some was done before."""
-        return self.report.progress(label, total, unit, done=done)
+        return self.report.progress(label, total, unit, done=done, quiet_s=quiet_s)
 
     def confirm(self, *, loss: str) -> None:
         """Ask before something is lost ("This will {loss}."); `InputError` unless it is a yes."""

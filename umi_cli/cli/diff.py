@@ -82,7 +82,7 @@ def _now(app: App, old: "ExportFile", *, tables: bool) -> "ExportFile":
     parts = None if old.only is None else [app.catalogue.resolve(text) for text in old.only]
     tables = tables and "table" not in old.left_out.values()
     with app.connect() as meter:
-        found = read(app, meter, parts, tables=tables)
+        found = read(app, meter, parts, tables=tables, label="diff")
     if found.failure is not None:
         raise found.failure
     text = "".join(dump(document_of(found, app.catalogue, parts)))

@@ -1,5 +1,6 @@
 """`umi events --follow`: each event as it happens, a line each."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,7 +49,10 @@ def follow_events(app: App, request: "Request", following: Following) -> None:
             follower.hear(events, timestamp_s)
 
     with LastingConnection(
-        lambda: app.connect(on_event=hear), app.note, max_failures=following.failures
+        lambda: app.connect(on_event=hear),
+        app.note,
+        max_failures=following.failures,
+        is_watched=streams.is_terminal(sys.stdout),
     ) as connection:
         follower = Follower(
             connection,

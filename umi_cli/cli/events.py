@@ -52,7 +52,7 @@ class Request:
 @command(examples=EXAMPLES)
 @window_options
 @click.option(
-    "--event", "names", metavar="NAME|NUMBER", multiple=True, help="Only this event; repeatable"
+    "--event", "names", metavar="EVENT|NUMBER", multiple=True, help="Only this event; repeatable"
 )
 @csv_option
 @click.option("--plot", is_flag=True, help="Draw how often each event happened")

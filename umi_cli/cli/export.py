@@ -64,12 +64,17 @@ def export(app: App, path: str, only: tuple[str, ...], tables: bool, partial: bo
 
 
 def read(
-    app: App, meter: "Meter", parts: "Sequence[ObjectPart] | None", *, tables: bool
+    app: App,
+    meter: "Meter",
+    parts: "Sequence[ObjectPart] | None",
+    *,
+    tables: bool,
+    label: str = "export",
 ) -> "Export":
-    """Read a device with progress on stderr; raises as `read_export` does."""
+    """Read a device with progress on stderr, called `label`; raises as `read_export` does."""
     from umi_cli.device.export import read_export
 
-    with _progress(app) as tell:
+    with _progress(app, label) as tell:
         return read_export(meter, only=parts, tables=tables, tell=tell)
 
 
@@ -95,14 +100,16 @@ def _place(app: App, path: str) -> "Iterator[BinaryIO | None]":
 
 
 @contextlib.contextmanager
-def _progress(app: App) -> "Iterator[Tell]":
+def _progress(app: App, label: str) -> "Iterator[Tell]":
     """Show how far a reading is: a bar for the objects, another for the entries of tables."""
+    from umi_cli.output.progress import SHORT_S
+
     shown: dict[str, Progress] = {}
 
     def tell(what: str, done: int, total: int) -> None:
         if what not in shown:
             finish()
-            shown[what] = app.progress("export", total, what)
+            shown[what] = app.progress(label, total, what, quiet_s=SHORT_S)
         shown[what].update(done)
 
     def finish() -> None:

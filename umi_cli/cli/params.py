@@ -221,6 +221,15 @@ def _offer_parts(
     return parts(ctx, incomplete)
 
 
+def offer_values(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Return what may stand as the value of the part before it."""
+    from umi_cli.cli.completing import values
+
+    return values(ctx, incomplete)
+
+
 GLOBAL_OPTIONS: tuple[GlobalOption, ...] = (
     GlobalOption("-p", "--port", metavar="ADDRESS", help="Where the device is: sim, tcp:HOST:PORT"),
     GlobalOption(

@@ -183,7 +183,7 @@ def _tell(app: App, shown: "ProfileView") -> None:
 
 def _draw(shown: "ProfileView", target: Path | None, title: str) -> dict[str, Any]:
     """Draw a picture if one is asked for; return what the record says of it."""
-    if target is None:
+    if target is None or not shown.rows:  # that there is nothing was said
         return {}
     from umi_cli.files import write_atomically
     from umi_cli.output.picture import draw, picture
@@ -202,6 +202,8 @@ def _view(shown: "ProfileView", plot: str | None) -> "View":
 
     if plot is None:
         return View(blocks=(shown.table,), csv=shown.csv, raw=shown.raw)
+    if not shown.rows:
+        return View(blocks=(), csv=shown.csv, raw=shown.raw)
     if plot == TERMINAL:
         return View(blocks=(_chart(shown),))
     sentence = f"{plot}: {len(shown.rows)} entries drawn"

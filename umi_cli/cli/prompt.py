@@ -116,7 +116,11 @@ def candidates(lines: Lines, before: str, incomplete: str) -> list[str]:
     except (UmiError, click.ClickException):  # what stands before is wrong: the run will say so
         return []
     typed = value if head else incomplete.lstrip("'\"")
-    return [head + _shown(each) for item in items for each in _texts(item, typed)]
+    return [
+        head + _shown(each, goes_on=bool(item.goes_on))
+        for item in items
+        for each in _texts(item, typed)
+    ]
 
 
 def _words(text: str) -> list[str]:
@@ -145,7 +149,7 @@ def _paths(incomplete: str, *, has_files: bool) -> Iterator[str]:
                 yield os.path.join(directory, entry.name) + ("/" if entry.is_dir() else "")
 
 
-def _shown(text: str) -> str:
+def _shown(text: str, *, goes_on: bool) -> str:
     """Return a candidate as it is typed: quoted if need be, and with a space if it is whole."""
     quoted = shlex.quote(text) if _SPECIAL.search(text) else text
-    return quoted if _UNFINISHED.search(text) else quoted + " "
+    return quoted if goes_on or _UNFINISHED.search(text) else quoted + " "

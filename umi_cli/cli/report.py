@@ -133,7 +133,9 @@ class Report:
         if self.is_for_people:
             streams.say(message)
 
-    def progress(self, label: str, total: int, unit: str, *, done: int = 0) -> "Progress":
+    def progress(
+        self, label: str, total: int, unit: str, *, done: int = 0, quiet_s: float = 0.0
+    ) -> "Progress":
         """Return what to tell the progress of long work to.
 
         Args:
@@ -141,6 +143,7 @@ class Report:
             total: how many units there are to do.
             unit: what is counted, such as `B`.
             done: how many were done before.
+            quiet_s: how long nothing is said of it off a terminal.
         """
         from umi_cli.output.progress import Bar, Lines, Silence
 
@@ -150,7 +153,9 @@ class Report:
             return Silence()
         if streams.is_terminal(sys.stderr):
             return Bar(label, total, unit, clock=self._clock, draw=streams.draw, done=done)
-        return Lines(label, total, unit, clock=self._clock, say=streams.say, done=done)
+        return Lines(
+            label, total, unit, clock=self._clock, say=streams.say, done=done, quiet_s=quiet_s
+        )
 
     def finish(self, failure: Failure | None) -> None:
         """End the run: print the document, or say on stderr what went wrong."""

@@ -38,17 +38,17 @@ _TO_ESCAPE = re.compile(r"([^\w@%+:,./=~-])")
 _BASH = """\
 # Completion of %(prog_name)s for bash 4.4 and newer.
 %(complete_func)s() {
-    local type value
+    local type value last
     COMPREPLY=()
     while IFS=, read -r type value; do
         case $type in
-            plain) COMPREPLY+=("$value") ;;
+            plain|unfinished) COMPREPLY+=("$value") last=$type ;;
             file) compopt -o default ;;
             dir) compopt -o dirnames ;;
         esac
     done < <(env COMP_WORDS="${COMP_LINE:0:COMP_POINT}" COMP_CWORD="$2" \\
         %(complete_var)s=bash_complete "$1" 2>/dev/null)
-    if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[:/=] ]]; then
+    if [[ ${#COMPREPLY[@]} -eq 1 && $last == unfinished ]]; then
         compopt -o nospace
     fi
 }
@@ -135,7 +135,7 @@ class BashComplete(LineComplete):
             return f"{item.type},{item.value}"
         line, piece = os.environ["COMP_WORDS"], os.environ["COMP_CWORD"]
         _, typed = self.get_completion_args()
-        return f"{item.type},{insertion(line, piece, typed, item.value)}"
+        return f"{_kind(item)},{insertion(line, piece, typed, item.value)}"
 
 
 @add_completion_class
@@ -149,21 +149,36 @@ class ZshComplete(LineComplete):
         """Return two lines: the type, and the value and its help as `_describe` takes them."""
         if item.type != "plain":
             return f"{item.type}\n{item.value}"
-        kind = "unfinished" if item.value.endswith(_UNFINISHED) else "plain"
         value = item.value.replace("\\", r"\\").replace(":", r"\:")
-        return f"{kind}\n{value}" + (f":{item.help}" if item.help else "")
+        return f"{_kind(item)}\n{value}" + (f":{item.help}" if item.help else "")
 
 
 @add_completion_class
 class FishComplete(LineComplete):
-    """Fish: a value and, behind a tabulator, its help."""
+    """Fish: a value and, behind a tabulator, its help.
+
+    It ends the only value with a space, unless that ends in a mark such as `/`: so beside one that
+    may go on stands how it does.
+    """
 
     name = "fish"
     source_template = _FISH
 
+    def get_completions(self, args: list[str], incomplete: str) -> list[Item]:
+        """Return what may stand there."""
+        items = super().get_completions(args, incomplete)
+        if len(items) == 1 and items[0].goes_on:
+            items.append(CompletionItem(items[0].value + items[0].goes_on))
+        return items
+
     def format_completion(self, item: Item) -> str:
         """Return the type, the value and its help."""
         return f"{item.type},{item.value}" + (f"\t{item.help}" if item.help else "")
+
+
+def _kind(item: Item) -> str:
+    """Return `unfinished` for a value that one may type on after, and `plain` for others."""
+    return "unfinished" if item.goes_on or item.value.endswith(_UNFINISHED) else "plain"
 
 
 def insertion(line: str, piece: str, typed: str, value: str) -> str:

@@ -7,7 +7,7 @@ import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
-from umi_cli.cli.params import UMI_ID, part_argument
+from umi_cli.cli.params import UMI_ID, offer_values, part_argument
 from umi_cli.cli.write import encoded
 from umi_cli.errors import InputError
 from umi_cli.output.render import Table, View, json_line
@@ -24,7 +24,7 @@ MAX_VALID_S = 7 * DAY_S  # protocol 5: a command signed ahead, offline
 
 @command(examples=EXAMPLES, lacks=("raw",))
 @part_argument("part_text")
-@click.argument("value_text", metavar="VALUE")
+@click.argument("value_text", metavar="VALUE", shell_complete=offer_values)
 @click.option("--target", type=UMI_ID, required=True, help="UMI ID of the device that is to obey")
 @click.option("--from", "start", metavar="TIME", help="When its window begins; default: just now")
 @click.option(

@@ -81,7 +81,10 @@ def watch_parts(app: App, parts: "Sequence[ObjectPart]", watching: Watching) -> 
     is_secret = app.is_secret(*parts)
     try:
         with LastingConnection(
-            lambda: app.connect(is_secret=is_secret), voice.note, max_failures=watching.failures
+            lambda: app.connect(is_secret=is_secret),
+            voice.note,
+            max_failures=watching.failures,
+            is_watched=streams.is_terminal(sys.stdout),
         ) as connection:
             ending = Ending(count=watching.count, after_s=watching.for_s)
             try:

@@ -12,15 +12,37 @@ from umi_cli.cli.watch_view import Shown, number_of
 from umi_cli.output import streams
 from umi_cli.output.live import LiveScreen
 from umi_cli.output.render import timestamp
-from umi_cli.output.sparkline import ARROWS, sparkline
+from umi_cli.output.sparkline import ARROWS, cut, sparkline
 
 if TYPE_CHECKING:
     from umi_cli.objects.values import Units, Value
 
 HISTORY = 60  # values in a sparkline, where there is room
 VALUE_COLUMNS = 40  # of a value; a longer one is cut
-HEADER = ("part", "value", "lowest", "highest", "")
+MARKED_COLUMNS = 23  # a time and a mark
+LEAST_VALUE_COLUMNS = 8  # that are left of a value where there is no room
+LEAST_PICTURE = 8  # values in a sparkline that is worth its room
+LEAST_ADDRESS = 4
+HEADER = ("part", "value", "lowest", "highest")
 GAP = "  "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What a table has room for."""
+
+    change_columns: int = 2 * VALUE_COLUMNS + 4
+    """How wide an old and a new value may be together; of wider ones the new is marked alone."""
+    has_bounds: bool = True
+    """There are columns for the lowest and the highest value."""
+
+
+_LOOKS = (
+    _Look(),
+    _Look(change_columns=MARKED_COLUMNS),
+    _Look(change_columns=MARKED_COLUMNS, has_bounds=False),
+)
+"""What is tried, the roomiest first."""
 
 
 @dataclass(slots=True)
@@ -44,12 +66,15 @@ class _Row:
             self.lowest = number if self.lowest is None else min(self.lowest, number)
             self.highest = number if self.highest is None else max(self.highest, number)
 
-    def cells(self, arrow: str) -> list[str]:
+    def cells(self, look: _Look, levels: str) -> list[str]:
         """Return the cells but for the name and the picture."""
-        text = _cut(self.text, VALUE_COLUMNS)
+        text = cut(self.text, VALUE_COLUMNS, levels)
         if self.old is not None:
-            text = f"{_cut(self.old, VALUE_COLUMNS)} {arrow} {text}"
-        return [text, *("" if each is None else f"{each}" for each in (self.lowest, self.highest))]
+            new = f"{ARROWS[levels]} {text}"
+            change = f"{cut(self.old, VALUE_COLUMNS, levels)} {new}"
+            text = change if len(change) <= look.change_columns else new
+        bounds = (self.lowest, self.highest) if look.has_bounds else ()
+        return [text, *("" if each is None else f"{each}" for each in bounds)]
 
 
 class LiveVoice:
@@ -69,7 +94,7 @@ class LiveVoice:
         self._note = ""
         self._count = 0
         self._levels = levels()
-        self._screen = LiveScreen(lambda text: streams.write(text, flush=True), size)
+        self._screen = LiveScreen(lambda text: streams.write(text, flush=True), size, self._levels)
 
     def give(self, shown: "Sequence[Shown]") -> None:
         """Take what was read at once, and draw."""
@@ -95,23 +120,54 @@ class LiveVoice:
             self._screen.close()
 
     def _lines(self, moment: str) -> Iterator[str]:
-        arrow = ARROWS[self._levels]
-        cells = [[label, *row.cells(arrow)] for label, row in self._rows.items()]
-        widths = [max(map(len, column)) for column in zip(HEADER[:-1], *cells, strict=True)]
-        yield (
-            f"reading {self._count}{moment}, every {self._every_s:g} s;"
-            f" Ctrl-C ends; {self._address}"
-        )
+        yield self._title(moment, columns() - 1)
         # Above the table: what is cut off for want of room stands at the end.
         for label, fault in self._faults.items():
             yield f"! {label} {fault}"
         if self._note:
             yield f"note: {self._note}"
-        if cells:
-            yield _aligned(list(HEADER[:-1]), widths)
-        room = min(HISTORY, columns() - sum(widths) - len(GAP) * len(widths) - 1)
+        if self._rows:
+            yield from self._table(columns() - 1)
+
+    def _title(self, moment: str, room: int) -> str:
+        """Return the first line: how to end it comes before all else but the count."""
+        ending = "; Ctrl-C ends"
+        text = f"reading {self._count}{moment}, every {self._every_s:g} s{ending}"
+        if len(text) > room:
+            return f"reading {self._count}{ending}"
+        left = room - len(text) - len("; ")
+        if left < min(LEAST_ADDRESS, len(self._address)):
+            return text
+        return f"{text}; {cut(self._address, left, self._levels)}"
+
+    def _table(self, room: int) -> Iterator[str]:
+        """Yield the lines of the table, in the roomiest look that leaves the pictures theirs."""
+        is_drawn = any(row.lowest is not None for row in self._rows.values())
+        least = len(GAP) + LEAST_PICTURE if is_drawn else 0
+        for look in _LOOKS:
+            lines = self._cells(look)
+            widths = _widths(lines)
+            left = room - _width(widths)
+            if left >= least:
+                break
+        else:
+            widths[1] = max(LEAST_VALUE_COLUMNS, widths[1] + left - least)
+            left = room - _width(widths)
+        header, *cells = lines
+        yield self._aligned(header, widths).rstrip()
         for line, row in zip(cells, self._rows.values(), strict=True):
-            yield (_aligned(line, widths) + GAP + self._picture(row, room)).rstrip()
+            picture = self._picture(row, min(HISTORY, left - len(GAP)))
+            yield (self._aligned(line, widths) + GAP + picture).rstrip()
+
+    def _cells(self, look: _Look) -> list[list[str]]:
+        """Return the header of the table, and its lines."""
+        header = HEADER if look.has_bounds else HEADER[:2]
+        rows = [[label, *row.cells(look, self._levels)] for label, row in self._rows.items()]
+        return [list(header), *rows]
+
+    def _aligned(self, cells: list[str], widths: list[int]) -> str:
+        pairs = zip(cells, widths, strict=True)
+        return GAP.join(f"{cut(cell, width, self._levels):<{width}}" for cell, width in pairs)
 
     def _picture(self, row: _Row, room: int) -> str:
         """Return the sparkline of a row, in so many columns."""
@@ -139,9 +195,10 @@ def _unit(units: "Units", name: str) -> str:
     return units.get(name, "") if isinstance(units, Mapping) else units
 
 
-def _aligned(cells: list[str], widths: list[int]) -> str:
-    return GAP.join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
+def _widths(lines: list[list[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*lines, strict=True)]
 
 
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+def _width(widths: list[int]) -> int:
+    """Return how wide columns are with the gaps between them."""
+    return sum(widths) + len(GAP) * (len(widths) - 1)

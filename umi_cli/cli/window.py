@@ -117,9 +117,16 @@ _ZONES = "zones are named as Europe/London; UTC and local do as well"
 TIME_TEXT = Parsed("time", _time_text)
 ZONE = Parsed("zone", _zone)
 
-SINCE = click.option("--since", type=TIME_TEXT, metavar="TIME", help="From then on; 2h, yesterday")
+SINCE = click.option(
+    "--since",
+    type=TIME_TEXT,
+    metavar="TIME",
+    help="From then on; 2h, yesterday (in UTC)",
+)
 UNTIL = click.option("--until", type=TIME_TEXT, metavar="TIME", help="Up to then, and not then")
-TZ = click.option("--tz", type=ZONE, metavar="ZONE", help="Show local times of this zone as well")
+TZ = click.option(
+    "--tz", type=ZONE, metavar="ZONE", help="Days are of this zone; show its times too"
+)
 
 
 def _choose_csv(ctx: click.Context, param: click.Parameter, value: bool) -> None:

@@ -6,7 +6,7 @@ import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
-from umi_cli.cli.params import part_argument
+from umi_cli.cli.params import offer_values, part_argument
 from umi_cli.cli.sources import read_secret, read_text
 from umi_cli.errors import AccessDeniedError, InputError, MalformedError, ReadBackError
 from umi_cli.output.parts import Part
@@ -27,7 +27,7 @@ umi -p sim write "scratch[0:2]" hex:0a1b2c
 
 @command(examples=EXAMPLES, lacks=("csv",))
 @part_argument("part_text")
-@click.argument("value_text", metavar="VALUE")
+@click.argument("value_text", metavar="VALUE", shell_complete=offer_values)
 @click.option("--verify", is_flag=True, help="Read the value back and compare")
 @pass_app
 def write(app: App, part_text: str, value_text: str, verify: bool) -> None:

@@ -23,7 +23,7 @@ from umi_cli.errors import (
     SignOnError,
     UmiError,
 )
-from umi_cli.transports.base import Clock, SystemClock
+from umi_cli.transports.base import Clock, SkippingClock, SystemClock
 from umi_cli.types import UmiId
 
 _PASSING = (
@@ -52,6 +52,7 @@ class LastingConnection:
         connect: opens the device; raises `UmiError`.
         tell: told when the device is lost, and when it is there again.
         max_failures: how many failures in a row are one too many.
+        is_watched: a person looks on, so that a clock which skips waits is to wait as well.
     """
 
     def __init__(
@@ -60,10 +61,12 @@ class LastingConnection:
         tell: Callable[[str], None],
         *,
         max_failures: int,
+        is_watched: bool = False,
     ) -> None:
         self._connect = connect
         self._tell = tell
         self._max_failures = max_failures
+        self._is_watched = is_watched
         self._failures = 0
         self._opened: AbstractContextManager[Meter] | None = None
         self._meter: Meter | None = None
@@ -161,6 +164,8 @@ class LastingConnection:
     def _go_by(self, clock: Clock) -> None:
         """Count the time by another clock from now on."""
         self._counted_s = self.now_s
+        if isinstance(clock, SkippingClock):
+            clock.is_watched = self._is_watched
         self._clock = clock
         self._started_s = clock.monotonic()
 

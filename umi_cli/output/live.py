@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from umi_cli.output.sparkline import BLOCKS, cut
+
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 _TO_LINE_END, _TO_SCREEN_END = "\x1b[K", "\x1b[J"
 
@@ -12,22 +14,31 @@ class LiveScreen:
     Args:
         write: takes text for the terminal, at once.
         size: returns how many columns and lines the terminal has.
+        levels: the characters that it can show, as in `sparkline`.
     """
 
-    def __init__(self, write: Callable[[str], None], size: Callable[[], tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        size: Callable[[], tuple[int, int]],
+        levels: str = BLOCKS,
+    ) -> None:
         self._write = write
         self._size = size
+        self._levels = levels
         self._drawn = 0
         self._is_open = False
 
     def draw(self, lines: Sequence[str]) -> None:
-        """Draw the lines where the last ones are; what does not fit is cut off."""
+        """Draw the lines where the last ones are; what does not fit is cut."""
         columns, rows = self._size()
         room = max(1, rows - 1)  # the cursor stands in the line below
-        shown = [line[: max(1, columns - 1)] for line in lines]
+        width = max(1, columns - 1)
+        shown = [cut(line, width, self._levels) for line in lines]
         if len(shown) > room:
             left_out = len(shown) - room + 1
-            shown = [*shown[: room - 1], f"... and {left_out} more lines"[: max(1, columns - 1)]]
+            rest = cut(f"... and {left_out} more lines", width, self._levels)
+            shown = [*shown[: room - 1], rest]
         up = f"\x1b[{min(self._drawn, room)}F" if self._drawn else ""
         body = "".join(f"{line}{_TO_LINE_END}\n" for line in shown)
         self._is_open = True  # first: a signal may come in between

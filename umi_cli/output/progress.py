@@ -10,6 +10,7 @@ BAR_CELLS = 24
 REDRAW_S = 0.1  # a terminal shows no more than ten states a second to the eye
 LINE_EVERY_PERCENT = 10
 LINE_EVERY_S = 10.0
+SHORT_S = 2.0  # choice: what is mostly over by then needs no line in a log before
 
 
 class Progress(Protocol):
@@ -117,7 +118,11 @@ class Bar:
 
 
 class Lines:
-    """Progress in a log: a line every ten per cent or ten seconds, whichever comes first."""
+    """Progress in a log: a line every ten per cent or ten seconds, whichever comes first.
+
+    Args:
+        quiet_s: how long it says nothing, for work that is mostly soon done.
+    """
 
     def __init__(
         self,
@@ -128,10 +133,11 @@ class Lines:
         clock: Callable[[], float],
         say: Callable[[str], None],
         done: int = 0,
+        quiet_s: float = 0.0,
     ) -> None:
         self._label, self._unit = label, unit
         self._gauge = Gauge(total, clock, done)
-        self._say = say
+        self._say, self._quiet_s = say, quiet_s
         percent = self._gauge.percent(done)
         self._said_percent = percent - percent % LINE_EVERY_PERCENT
         self._said_s = 0.0
@@ -139,6 +145,8 @@ class Lines:
     def update(self, done: int) -> None:
         """Say a line if one is due."""
         percent, now_s = self._gauge.percent(done), self._gauge.elapsed_s()
+        if now_s < self._quiet_s:
+            return
         step = percent - percent % LINE_EVERY_PERCENT
         if step <= self._said_percent and now_s - self._said_s < LINE_EVERY_S:
             return

@@ -6,6 +6,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.-~=+*#"
 ARROWS = {BLOCKS: "→", ASCII: "->"}
 """What stands between an old value and a new one, in the same characters."""
+CUTS = {BLOCKS: "…", ASCII: "~"}
+"""What ends a text that is cut, in the same characters."""
 GAP = " "
 
 
@@ -16,6 +18,13 @@ def levels_for(encoding: str | None) -> str:
     except (UnicodeEncodeError, LookupError):
         return ASCII
     return BLOCKS
+
+
+def cut(text: str, length: int, levels: str = BLOCKS) -> str:
+    """Return a text in so many columns; one that is cut ends in a mark."""
+    if len(text) <= length:
+        return text
+    return f"{text[: max(0, length - 1)]}{CUTS[levels]}"
 
 
 def sparkline(values: Sequence[float | None], levels: str = BLOCKS) -> str:

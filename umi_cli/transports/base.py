@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from umi_cli.optical.characters import LineSettings
 
@@ -28,6 +28,14 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         ...
+
+
+@runtime_checkable
+class SkippingClock(Clock, Protocol):
+    """A clock that skips waits, unless somebody watches."""
+
+    is_watched: bool
+    """Waits take as long as they last."""
 
 
 class SystemClock:

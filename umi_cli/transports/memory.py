@@ -45,10 +45,12 @@ class SimulatedClock:
 
     Args:
         utc_s: the Unix time to begin with; the host's if None. With one the clock stands still
-            but for what is skipped, so that a run can be run again to the letter.
+            but for what is skipped, so that a run can be run again to the letter, and is_watched
+            changes nothing.
     """
 
     def __init__(self, utc_s: float | None = None) -> None:
+        self.is_watched = False
         self._skipped_s = 0.0
         self._fixed_s = utc_s
 
@@ -61,12 +63,15 @@ class SimulatedClock:
         return self._skipped_s + (time.time() if self._fixed_s is None else self._fixed_s)
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass at once."""
-        self._skipped_s += seconds
+        """Let time pass: at once, or as it does where somebody watches."""
+        if self.is_watched and self._fixed_s is None:
+            time.sleep(seconds)
+        else:
+            self._skipped_s += seconds
 
     def skip_to(self, moment: float) -> None:
-        """Go on to a moment of the monotonic clock at once."""
-        self._skipped_s += max(0.0, moment - self.monotonic())
+        """Go on to a moment of the monotonic clock, as `sleep` does."""
+        self.sleep(max(0.0, moment - self.monotonic()))
 
 
 class WaitingClock(SystemClock):
