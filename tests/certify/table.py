@@ -18,8 +18,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.certify.world import PLACES, World, cases_of
-from umi_cli.certify.case import CASES
+from umi_cli.certify.case import Level
 from umi_cli.certify.run import Verdict
+from umi_cli.certify.suite import CASES, chosen
 from umi_cli.virtual.defects import DEFECTS
 
 FOUND = Path(__file__).with_name("found.json")
@@ -95,7 +96,7 @@ def faults_of_sound(world: World) -> list[str]:
     return [
         f"a sound meter fails {each.number} on {place}: {each.message}"
         for place in PLACES
-        for each in world.results(place, list(CASES.values()))
+        for each in world.results(place, chosen(Level))
         if each.verdict is Verdict.FAILED
     ]
 

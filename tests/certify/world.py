@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tests.cli.desk import laid
 from umi_cli.certify.bench import Bench, BenchSettings
-from umi_cli.certify.case import Case, Need
+from umi_cli.certify.case import Case, Level, Need
 from umi_cli.certify.evidence import Recorder
 from umi_cli.certify.run import Result, run_cases
-from umi_cli.certify.suite import CASES
+from umi_cli.certify.suite import chosen
 from umi_cli.cli.certify_bench import Proofs, proofs_of
 from umi_cli.cli.context import App
 from umi_cli.connecting import connect
@@ -36,8 +36,8 @@ def cases_of(place: str) -> list[Case]:
     """Return the tests that a defect has to be looked for with on a kind of line."""
     own = {"opto": Need.OPTICAL, "spi": Need.SPI}
     if place in own:
-        return [case for case in CASES.values() if own[place] in case.needs]
-    return [case for case in CASES.values() if not case.needs & set(own.values())]
+        return [case for case in chosen(Level) if own[place] in case.needs]
+    return [case for case in chosen(Level) if not case.needs & set(own.values())]
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,6 @@ IN_DOUBT = {"it lies": 17}
 SCHEME_2_ALONE = {"our key is not the one it knows": 2, "it is locked": 2}
 PROVES_NOTHING = dict.fromkeys([*SCHEME_2_ALONE, "it is not trusted"], 0)
 """What it sends was signed elsewhere: it does not matter who sends it."""
-TWO_UNITS = "--stations sim:{w}/done.json,sim:{w}/new.json?blank=yes --wait 0.1"
 FRAME = "01040000fe5b"
 
 ROWS: tuple[Row, ...] = (
@@ -326,7 +325,6 @@ ROWS: tuple[Row, ...] = (
                 f"{{d}}/factory/bad.toml {NEW_UNIT} --journal {{w}}/new.journal": 50,
                 f"{PLAN} -p sim:{{w}}/done.json --journal {{w}}/done.journal --wait 0.1": 51,
                 f"{PLAN} {NEW_UNIT} --journal {{d}}/root.cvc": 52,
-                f"{PLAN} {TWO_UNITS} --journal {{w}}/done.journal": 53,
             },
         )
         for verb in ("run", "resume")

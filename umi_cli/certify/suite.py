@@ -17,3 +17,4 @@ from umi_cli.certify import session_cases as session_cases
 from umi_cli.certify import signature_cases as signature_cases
 from umi_cli.certify import timing_cases as timing_cases
 from umi_cli.certify.case import CASES as CASES
+from umi_cli.certify.run import chosen as chosen

@@ -154,8 +154,7 @@ def _case(number: str) -> "Case":
 
 def _chosen(wishes: Wishes) -> "list[Case]":
     """Return the tests that are meant; `InputError` if there are none."""
-    from umi_cli.certify.run import chosen
-    from umi_cli.certify.suite import CASES
+    from umi_cli.certify.suite import CASES, chosen
 
     for glob in wishes.only:
         if not chosen(wishes.levels, [glob]):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from umi_cli import __version__
-from umi_cli.certify.case import CASES, Failure
+from umi_cli.certify.case import Failure
 from umi_cli.certify.journal import RunJournal
 from umi_cli.certify.report import (
     CaseRecord,
@@ -17,6 +17,7 @@ from umi_cli.certify.report import (
     case_records,
 )
 from umi_cli.certify.run import Result, Verdict, run_cases
+from umi_cli.certify.suite import CASES
 from umi_cli.cli.orders import Terminated
 from umi_cli.errors import InputError, LostError, RefusedError, UmiError
 from umi_cli.output import streams
