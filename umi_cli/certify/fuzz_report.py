@@ -32,7 +32,7 @@ def record_of(found: Found, catalogue: Catalogue) -> dict[str, Any]:
             "smaller_tried": found.tries,
         },
         "first": [piece.hex() for piece in found.first.pieces],
-        "differs": difference(found.case),
+        "differs": difference(found.first),
         "frames": [
             {
                 "at_s": round(frame.at_s, 3),
@@ -78,7 +78,7 @@ def lines_of(record: Mapping[str, Any]) -> list[str]:
         f"FAILED {record['case']} ({failure['trouble']}): it {failure['message']}",
         f"  exchange  {record['base']}",
         *(f"  sent      {line}" for line in _sent(record)),
-        f"  differs   {record['differs']}",
+        f"  at first  differing from the valid exchange: {record['differs']}",
         f"  again     {_again(failure)}",
     ]
     if failure["came_back"]:

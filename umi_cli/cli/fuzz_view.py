@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from umi_cli.certify.fuzz_run import FuzzOutcome
 
 COLUMNS = ("case", "trouble", "base", "message", "failed_again", "bytes")
-SHOWN_FRAMES = 4  # of a failure, the last ones; --out and --corpus have all
+SHOWN_FRAMES = 4  # of a failure, the first ones, for they are the case; --out has all
 
 
 def pace(outcome: "FuzzOutcome") -> str:
@@ -45,7 +45,7 @@ def _summary(data: Mapping[str, Any]) -> dict[str, object]:
         "left out": left_out,
         "seed": data["seed"],
         "without an answer": f"{data['unanswered']} packets" if data["unanswered"] else "",
-        "failed": f"{data['failed_cases']} cases" if data["failures"] else "none",
+        "failed": f"{data['failed_cases']} of them" if data["failures"] else "none",
         "stopped": data["stopped"] or "",
     }
     return {name: text for name, text in rows.items() if text != ""}
@@ -53,7 +53,7 @@ def _summary(data: Mapping[str, Any]) -> dict[str, object]:
 
 def _frames(record: Mapping[str, Any]) -> list[str]:
     lines = []
-    for frame in record["frames"][-SHOWN_FRAMES:]:
+    for frame in record["frames"][:SHOWN_FRAMES]:
         words = frame["words"]
         lines.append(f"  {frame['at_s']:7.3f} s {frame['direction']:3} {words[0]}")
         lines += [f"                {line}" for line in words[1:]]
