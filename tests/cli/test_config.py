@@ -72,12 +72,6 @@ def test_origin_is_left_out_unless_it_is_asked_for(capsys: pytest.CaptureFixture
         ("file:/nonexistent", "file:/nonexistent"),
         ("prompt", "prompt"),
         ("/dev/null", "/dev/null"),
-        (
-            "pkcs11:token=desk?pin-value=geheim&module-name=x",
-            "pkcs11:token=desk?pin-value=(not shown)&module-name=x",
-        ),
-        ("00112233445566778899aabbccddeeff", "(not shown: it is no source of a secret)"),
-        ("geheim", "(not shown: it names no file that exists)"),
     ],
 )
 @pytest.mark.parametrize("option", ["key", "passphrase"])
@@ -87,7 +81,43 @@ def test_of_a_secret_only_the_source_is_shown(
     outcome = call_umi(capsys, "config", "show", f"--{option}", source, "--json")
     values = {each["setting"]: each["value"] for each in outcome.document["data"]}
     assert values[option] == shown
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        (
+            "pkcs11:token=desk?pin-value=geheim&module-name=x",
+            "pkcs11:token=desk?pin-value=(not shown)&module-name=x",
+        ),
+        ("geheim", "(not shown: it names no file that exists)"),
+    ],
+)
+def test_what_may_be_a_secret_is_not_shown(
+    source: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = call_umi(capsys, "config", "show", "--key", source, "--json")
+    values = {each["setting"]: each["value"] for each in outcome.document["data"]}
+    assert values["key"] == shown
     assert "geheim" not in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "source"),
+    [
+        ("key", "00112233445566778899aabbccddeeff"),
+        ("passphrase", "00112233445566778899aabbccddeeff"),
+        ("passphrase", "geheim"),
+        ("passphrase", "pkcs11:token=desk?pin-value=geheim&module-name=x"),
+    ],
+)
+def test_a_literal_secret_is_refused_and_not_repeated(
+    option: str, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = call_umi(capsys, "config", "show", f"--{option}", source)
+    assert outcome.exit == 2
+    assert "geheim" not in outcome.stderr
+    assert source not in outcome.stderr
 
 
 def test_path_is_that_of_the_file_that_is_read(config: Path, tmp_path: Path) -> None:
