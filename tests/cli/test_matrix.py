@@ -79,6 +79,7 @@ def test_success(runs: Runs, row: Row) -> None:
     runs.check(row.run(), 0, ("table", "json", "events"), is_said=row.is_said)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("form", ["csv", "raw"])
 @pytest.mark.parametrize("row", FINITE, ids=named)
 def test_other_forms(runs: Runs, row: Row, form: str) -> None:
@@ -90,6 +91,7 @@ def test_other_forms(runs: Runs, row: Row, form: str) -> None:
         assert runs.changes() == {}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("row", ON_DEVICE, ids=named)
 def test_each_way_to_a_device(runs: Runs, row: OnDevice, way: str) -> None:
@@ -101,6 +103,7 @@ def test_each_way_to_a_device(runs: Runs, row: OnDevice, way: str) -> None:
         assert address or "no device is named" in outcome.stdout + outcome.stderr
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("row", ON_DEVICE, ids=named)
 def test_no_permission(runs: Runs, row: OnDevice) -> None:
     """As nobody we read no keys, either: what needs any is left to who does not test as root."""
@@ -135,6 +138,7 @@ def test_a_question_that_nobody_answers(runs: Runs, row: Row, option: str) -> No
     assert runs.changes() == {}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_usage(runs: Runs, row: Row) -> None:
     """An option that nobody knows; a value that is none for each option that has a type."""
@@ -144,6 +148,7 @@ def test_usage(runs: Runs, row: Row) -> None:
             runs.check(f"{row.line()} {param.opts[-1]} no^such", 2, ("table",))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_a_missing_argument(runs: Runs, path: tuple[str, ...]) -> None:
     required = [param for param in find(path).params if param.required]

@@ -61,6 +61,7 @@ def ended(process: Any, before: str = "") -> Outcome:
 # A stdout that takes nothing
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_a_closed_stdout(runs: Runs, row: Row) -> None:
     words = runs.words(row.run())
@@ -77,6 +78,7 @@ def test_a_closed_stdout(runs: Runs, row: Row) -> None:
     assert runs.changes() == {}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_a_reader_that_has_gone(runs: Runs, row: Row) -> None:
     reader, writer = os.pipe()
@@ -88,6 +90,7 @@ def test_a_reader_that_has_gone(runs: Runs, row: Row) -> None:
     assert (outcome.exit, outcome.stderr) == (141, "")
 
 
+@pytest.mark.sampled
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("row", ROWS, ids=named)
 def test_a_disk_that_is_full(runs: Runs, row: Row) -> None:
@@ -116,6 +119,7 @@ def silent() -> Iterator[tuple[str, "queue.Queue[bytes]"]]:
         yield f"tcp:{LOCALHOST}:{port}", heard
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("number", "form"), ORDERS, ids=named)
 @pytest.mark.parametrize("row", WAITING, ids=named)
 def test_ended_while_it_waits(

@@ -755,6 +755,7 @@ def test_the_transport_key_of_a_package(
     assert len(derived) == 6
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("command", LINE_COMMANDS)
@@ -829,6 +830,7 @@ SECRET_VALUES = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("value", SECRET_VALUES)
 @pytest.mark.parametrize("kind", [*SECRET_TYPES, "enum:u8", "flags:u8", "structure"])
 def test_a_secret_that_does_not_fit(
@@ -925,6 +927,7 @@ PLACES = (
 )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("secret", [LITERAL_HEX, LITERAL_HEX.upper(), LITERAL_BASE64])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_secret_on_the_command_line(
