@@ -53,6 +53,13 @@ FEATURES: tuple[Feature, ...] = (
         "cli.doctor_host:_EARLIEST",
         "the constant; umi doctor alone asks",
     ),
+    _done(
+        "what is meant as a file though none is there; from when on a log is told of progress",
+        "1",
+        "C",
+        "cli.sources:_PATH, output.progress:SHORT_S",
+        "the constants",
+    ),
     _done("object part and its text", "1", "F", "types:ObjectPart"),
     _done(
         "object part [:]/3 as elements 0 to 0xFFFF",

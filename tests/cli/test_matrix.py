@@ -109,6 +109,8 @@ def test_no_permission(runs: Runs, row: OnDevice) -> None:
     """As nobody we read no keys, either: what needs any is left to who does not test as root."""
     if "{" in row.own + row.words and os.geteuid() == 0:
         pytest.skip("root may open every port, and nobody has no files here")
+    if os.geteuid() == 0 and not all(each.stat().st_mode & 1 for each in Path(__file__).parents):
+        pytest.skip("root may open every port, and nobody may not read this checkout")
     for form in BOTH:
         outcome = runs.run(f"-p {{shut}} {row.line()} {FORMS[form]}", is_nobody=True)
         check(outcome, form, 12)

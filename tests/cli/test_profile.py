@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ Record = tuple[int, int, int, int]
 
 START, SINCE, END = "2026-10-24T00:10:00Z", "2026-10-24T00:00:00Z", "2026-10-25T12:00:00Z"
 LONDON = "Europe/London"
+draws = pytest.mark.skipif(not find_spec("matplotlib"), reason="matplotlib is not installed")
 FLAGS = {1: "clock-sync", 3: "clock-sync,clock-set", 33: "clock-sync,software-restart"}
 
 
@@ -184,6 +186,7 @@ def test_the_chart_has_a_line_for_each_entry_and_each_gap(state: Path) -> None:
     assert all(len(line) <= 100 for line in lines)
 
 
+@draws
 def test_a_picture_has_a_bar_for_each_half_hour_that_is_known(state: Path, tmp_path: Path) -> None:
     target = tmp_path / "day.svg"
     args = ["profile", "--since", SINCE, "--tz", LONDON, "--plot", str(target)]
@@ -198,6 +201,7 @@ def test_a_picture_has_a_bar_for_each_half_hour_that_is_known(state: Path, tmp_p
     assert again.read_bytes() == target.read_bytes()
 
 
+@draws
 def test_a_png_and_the_csv_come_together(state: Path, tmp_path: Path) -> None:
     target = tmp_path / "day.png"
     outcome = run_umi("-p", address(state), "profile", "--plot", str(target), "--csv")
@@ -470,6 +474,7 @@ def test_a_missing_matplotlib_is_told_before_a_device_is_asked(tmp_path: Path) -
     assert "pip install 'umi-cli[plot]'" in outcome.stderr
 
 
+@draws
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     outcome = run_umi("-p", "sim", "profile", "--plot", str(tmp_path / "none" / "a.png"))
     assert (outcome.exit, outcome.stdout) == (2, "")
@@ -542,6 +547,7 @@ def test_a_datasheet_without_a_profile(tmp_path: Path, names: dict[str, str]) ->
     assert outcome.document["error"]["code"] == "unknown-object"
 
 
+@draws
 def test_nothing_is_drawn_of_an_empty_stretch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,6 +37,7 @@ from tests.transports.optical_ends import (
 from umi_cli.connecting import open_transport
 from umi_cli.device.meter import Meter
 from umi_cli.errors import (
+    InputError,
     LostError,
     NoAnswerError,
     NoSuchPortError,
@@ -167,12 +168,17 @@ def test_a_port_is_held_alone(tmp_path: Path) -> None:
         assert reader.read("counter").value == 0, "whoever was refused has not touched the port"
 
 
-@pytest.mark.parametrize("device", ["/dev/nosuch", "/dev/null", "nosuch://x", "socket://x"])
+@pytest.mark.parametrize("device", ["/dev/nosuch", "/dev/null", "nosuch://x"])
 def test_no_such_device(device: str) -> None:
     with pytest.raises(NoSuchPortError) as caught:
         umi_cli.connect(f"opto:{device}")
     assert caught.value.exit_code == 10
     assert device in str(caught.value)
+
+
+def test_a_terminal_server_has_a_host_and_a_port() -> None:
+    with pytest.raises(InputError, match="names no host and port"):
+        umi_cli.connect("opto:socket://x")
 
 
 @pytest.mark.parametrize("baud", [300, 600, 1200, 2400, 4800, 9600, 19_200])

@@ -206,7 +206,8 @@ class Simulation:
         options = self._options
         if options.time_s is not None:
             memory.clock_offset_s = options.time_s + EPOCH_UNIX_S - utc
-        if (options.off_since_s or 0) > utc + memory.clock_offset_s - EPOCH_UNIX_S:
+        now_s = utc + memory.clock_offset_s - EPOCH_UNIX_S
+        if options.off_since_s is not None and options.off_since_s > now_s:
             raise InputError("off-since lies after the time at which the virtual meter starts")
 
     def save(self) -> None:
