@@ -86,6 +86,19 @@ def test_a_responder_follows_a_commander_that_skipped() -> None:
         assert crypto.gcm_open(key, iv, answer[21:], answer[:21]) == b"answer"
 
 
+def test_a_commander_may_pass_over_a_command() -> None:
+    commander, responder = pair()
+    before = commander.exchanges_left
+    commander.pass_over()
+    packet = commander.seal(COMMAND, b"ask")
+    assert packet[20] == 2
+    assert responder.open(packet) == b"ask"
+    assert commander.exchanges_left == before - 2
+    with pytest.raises(SessionDeadError):
+        commander.pass_over()  # an answer is due
+    assert not commander.is_alive
+
+
 def test_an_odd_counter_is_no_command() -> None:
     key = new_key()
     responder = SealedSession.of_responder(key, READER)
