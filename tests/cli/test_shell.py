@@ -612,7 +612,7 @@ def test_tab_completes_commands_options_and_files(home: dict[str, str], tmp_path
     (tmp_path / "two words.umi").write_text("read counter\n")
     with at_terminal("-p", "sim", "shell", env=home) as terminal:
         terminal.expect("umi sim> ")
-        terminal.type("rea\tmanufacturer-i\t\x7f/ser\t--js\t\r")
+        terminal.type("rea\tmanufacturer-i\t/ser\t--js\t\r")
         terminal.expect("/serial --json ")
         terminal.expect(f'"value":"{SERIAL}"')
         terminal.expect("umi sim> ")
