@@ -125,7 +125,7 @@ def test_two_stations_at_a_database_that_is_cut_off_and_restarts(
     plan = factory.plan(count)
     with cutting(line, random.Random(seed), seen), jigs(Jig(feed), Jig(feed)) as places:
         told = run_line(plan, cut_place.url, places, before_next=restart)
-    assert line.cuts > count
+    assert line.cuts, "nothing was cut: this run proves nothing"
     assert told.exit in (0, 50, 52, 53), told.stderr  # it may give up after some tries
     for _ in range(2):  # until whoever waited for a unit that another station had was given his
         with jigs(Jig(paths[::2]), Jig(paths[1::2])) as places:
