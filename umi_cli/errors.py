@@ -182,7 +182,7 @@ class AccessDeniedError(RefusedError):
 
     code = "access-denied"
     exit_code = 23
-    default_hint = "act in a role that may: umi access show tells which, --role selects one"
+    default_hint = "act in a role that may, with --role and --key: umi objects tells which"
 
 
 class UnknownObjectError(RefusedError):

@@ -81,7 +81,7 @@ def test_a_refusal_of_keys_and_certificates_says_why_and_what_next(code: ResultC
         (2, "the device does not know this command at all"),
         (7, "the device knows this command, and does not offer it"),
         (8, "ask for fewer elements at a time, such as [0:9]"),
-        (9, "act in a role that may: umi access show tells which, --role selects one"),
+        (9, "act in a role that may, with --role and --key: umi objects tells which"),
         (10, "try again in a while"),
         (77, ""),
     ],

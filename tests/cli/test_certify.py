@@ -61,6 +61,12 @@ def test_a_list_of_a_level(capsys: Capsys) -> None:
     assert outcome.stderr == ""
 
 
+def test_several_numbers_may_stand_in_one_option(capsys: Capsys) -> None:
+    only = ("--only", "LNK-012,app-001", "--only", "OBJ-001")
+    lines = call_umi(capsys, "certify", "--list", *only, "-o", "csv").stdout.splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == ["LNK-012", "APP-001", "OBJ-001"]
+
+
 def test_a_list_as_csv(capsys: Capsys) -> None:
     outcome = call_umi(capsys, "certify", "--list", "--only", "LNK-012", "-o", "csv")
     assert outcome.stdout.splitlines() == [

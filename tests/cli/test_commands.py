@@ -9,6 +9,7 @@ import pytest
 from tests.cli.conftest import Outcome, call_umi, run_umi
 from umi_cli.cli.main import run
 
+IDENTITY = "454953474d763000454c53303032353331373333393738"
 KEY = "00112233445566778899aabbccddeeff"
 
 
@@ -32,7 +33,7 @@ def test_read_as_documented(text: str) -> None:
         {
             "part": "umi.1.1.0.0",
             "name": "manufacturer-id",
-            "raw": "454953474d763000454c53303032353331373333393738",
+            "raw": IDENTITY,
             "value": {
                 "model": "EISGMv0",
                 "manufacturer": "ELS",
@@ -111,6 +112,51 @@ def test_what_came_before_an_error_is_certain() -> None:
     assert outcome.stdout == "00237EFE00000001\n"
     document = sim("read", "umi-id", "umi.1.1.99.9", "--json").document
     assert [record["name"] for record in document["data"]] == ["umi-id"]
+
+
+@pytest.mark.parametrize(
+    ("args", "role", "hint"),
+    [
+        (["write", "valve", "open"], "guest", "the datasheet lets service,utility-supplier write"),
+        (["read", "scheme-1-keys"], "manufacturer", "the datasheet lets nobody read scheme-1-keys"),
+        (["access", "show", "valve"], "guest", "umi objects tells which"),
+    ],
+)
+def test_a_refusal_says_which_role_may(args: list[str], role: str, hint: str) -> None:
+    outcome = sim(*args, role=role)
+    assert outcome.exit == 23
+    assert hint in outcome.stderr
+
+
+def test_a_device_that_lets_fewer_in_than_its_datasheet(state: str) -> None:
+    assert run_umi("-p", state, "access", "set", "counter", "--read", "service").exit == 0
+    outcome = run_umi("-p", state.replace("manufacturer", "guest"), "read", "counter")
+    assert outcome.exit == 23
+    assert "umi access show counter tells whom it lets" in outcome.stderr
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> tuple[str, ...]:
+    """Return the options for a datasheet that describes another device."""
+    sheet = tmp_path / "wrong.toml"
+    sheet.write_text(
+        'schema = "umi-datasheet/1"\nname = "wrong"\ntitle = "x"\nextends = "ei4"\n[[object]]\n'
+        'code = "umi.1.1.0.0"\nname = "tally"\ntitle = "x"\nkind = "value"\ntype = "u64"\n'
+        'unit = "kWh"\n'
+    )
+    return ("-p", f"sim:{tmp_path / 'state.json'}?as=service", "--datasheet", str(sheet))
+
+
+def test_bytes_that_the_datasheet_cannot_explain_are_shown(wrong: tuple[str, ...]) -> None:
+    outcome = run_umi(*wrong, "read", "umi-id", "tally", "-o", "raw")
+    assert (outcome.exit, outcome.stdout) == (33, f"01000000fe7e2300\n{IDENTITY}\n")
+    assert "tally" in outcome.stderr
+    assert "--datasheet" in outcome.stderr
+    assert run_umi(*wrong, "read", "tally").stdout == f"{IDENTITY}\n"
+    outcome = run_umi(*wrong, "read", "tally", "--json")
+    [record] = outcome.document["data"]
+    assert (record["raw"], record["value"]) == (IDENTITY, None)
+    assert outcome.document["error"]["exit"] == 33
 
 
 @pytest.mark.parametrize("address", ["nosuch", "tcp:127.0.0.1:1", "opto:/dev/x", ""])

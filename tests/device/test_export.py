@@ -6,7 +6,8 @@ import pytest
 
 import umi_cli
 from umi_cli.device.export import Export, LeftOut, read_export
-from umi_cli.errors import LostError, MalformedError, NoAnswerError
+from umi_cli.device.meter import UndecodableError
+from umi_cli.errors import LostError, NoAnswerError
 from umi_cli.types import ObjectPart
 
 AT = "time=2026-11-22T10:00:00Z"
@@ -58,7 +59,8 @@ def test_bytes_that_the_datasheet_does_not_foresee(tmp_path: Path) -> None:
     found = read(SERVICE, "manufacturer-id", "valve", datasheet=str(sheet))
     spoilt, valve = found.parts
     assert spoilt.found is None
-    assert isinstance(spoilt.error, MalformedError)
+    assert isinstance(spoilt.error, UndecodableError)
+    assert spoilt.error.raw.startswith(b"EISGMv0")
     assert valve.found is not None
     assert found.failure is None
 

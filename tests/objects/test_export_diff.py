@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from umi_cli.errors import InputError
 from umi_cli.objects.export_diff import Change, compare, summarise
-from umi_cli.objects.export_document import SCHEMA, SHAPES, ExportFile, dump, load
+from umi_cli.objects.export_document import SCHEMA, SHAPES, ExportFile, ObjectRecord, dump, load
 
 NAMES = ("a", "b", "c")
 leaf = st.none() | st.integers(0, 3) | st.sampled_from(["x", "open"])
@@ -18,6 +18,7 @@ structure = st.dictionaries(st.sampled_from(NAMES), leaf, max_size=3)
 REFUSED = {"code": "access-denied", "number": 9, "name": "ACCESS_DENIED"}
 roles = st.integers(0, 3).map(lambda bits: {"number": bits, "names": []})
 access = st.none() | st.fixed_dictionaries({"read": roles, "write": roles})
+undecoded = st.sampled_from([None, "aa", "bb"])
 VALUES = {
     "value": leaf,
     "structure": structure,
@@ -42,7 +43,7 @@ def objects(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "volatile": draw(st.booleans() | st.just(["a"])),
                 "error": REFUSED if is_refused else None,
                 "access": draw(access),
-                "raw": None,
+                "raw": draw(undecoded) if is_refused else "00",
                 "value": None if is_refused else draw(VALUES[shape]),
             }
         )
@@ -78,10 +79,7 @@ def array(*elements: Any, shape: str = "array", part: str = "umi.1.1.0.0") -> li
 
 def applied(old: ExportFile, changes: tuple[Change, ...]) -> dict[str, dict[str, Any]]:
     """Return what each object holds after the changes were made to the old one."""
-    state = {
-        part: aspects(record.value, record.error, record.shape)
-        for part, record in old.objects.items()
-    }
+    state = {part: aspects(record) for part, record in old.objects.items()}
     gone: dict[str, list[int]] = {}
     for change in changes:
         if change.aspect not in ("value", "error"):
@@ -118,9 +116,11 @@ def put(held: dict[str, Any], key: Any, change: Change) -> None:
         held[key] = change.new
 
 
-def aspects(value: Any, error: Any, shape: str) -> dict[str, Any]:
-    held = {} if error is not None and value is None else {"value": copy.deepcopy(value)}
-    return held if error is None else {**held, "error": dict(error)}
+def aspects(record: ObjectRecord) -> dict[str, Any]:
+    if record.error is None:
+        return {"value": copy.deepcopy(record.value)}
+    held = {} if record.undecoded is None else {"value": record.undecoded}
+    return {**held, "error": dict(record.error)}
 
 
 @given(objects())
@@ -137,8 +137,7 @@ def test_the_changes_lead_from_one_to_the_other(
     before, after = file(old), file(new)
     found = compare(before, after, with_volatile=True)
     assert applied(before, found.changes) == {
-        part: aspects(record.value, record.error, record.shape)
-        for part, record in after.objects.items()
+        part: aspects(record) for part, record in after.objects.items()
     }
     told = compare(before, after)
     assert told.changes == tuple(each for each in found.changes if not each.is_volatile)

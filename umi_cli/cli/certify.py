@@ -75,11 +75,22 @@ class Wishes:
         return frozenset({Need.CHANGES} if self.allow_changes else ())
 
 
+def _split(_: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Take `A,B` for both."""
+    return tuple(glob for each in given for glob in each.split(",") if glob)
+
+
 @command(examples=EXAMPLES)
 @click.option(
     "--level", type=click.Choice(LEVELS), multiple=True, help="Tests of this level; repeatable"
 )
-@click.option("--only", metavar="GLOB", multiple=True, help="Tests of that number; repeatable")
+@click.option(
+    "--only",
+    metavar="GLOB[,GLOB…]",
+    multiple=True,
+    callback=_split,
+    help="Tests of these numbers; repeatable",
+)
 @click.option("--list", "listing", is_flag=True, help="List the tests; needs no device")
 @click.option("--explain", metavar="NUMBER", help="Say what a test is about; needs no device")
 @click.option("--allow-changes", is_flag=True, help="Tests too that change the device and undo it")

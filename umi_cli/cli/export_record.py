@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from umi_cli import __version__
 from umi_cli.cli.failure import Failure
 from umi_cli.cli.standing import certificate_record
+from umi_cli.device.meter import UndecodableError
 from umi_cli.objects.composites import Array, Structure
 from umi_cli.objects.export_document import SCHEMA
 from umi_cli.output.parts import Part
@@ -85,6 +86,8 @@ def _object(exported: "ExportedPart", catalogue: "Catalogue") -> dict[str, Any]:
     if found is not None:
         came = Part.of(catalogue, exported.part, found.raw, found.value).record
         record |= {"raw": came["raw"], "value": came["value"]}
+    elif isinstance(exported.error, UndecodableError):
+        record["raw"] = exported.error.raw  # no secret: those are never asked for
     return record
 
 

@@ -62,8 +62,8 @@ def _blocks(found: "Info", data: dict[str, Any]) -> list[Table]:
         "software": f"{version} {software.get('details', '')}".strip() if software else None,
         "life cycle": (data["life_cycle"] or {}).get("name"),
         "clock": _clock(data["clock"]),
-        "profile": _count(data["profile"], "entries", "first_timestamp"),
-        "events": _count(data["events"], "entries", "first_timestamp"),
+        "profile": _count(data["profile"]),
+        "events": _count(data["events"]),
         **standing_rows(found.standing),
         "link": f"we are {found.addresses[0]}, the device is {found.addresses[1]}",
         "datasheet": data["datasheet"]["name"],
@@ -80,8 +80,8 @@ def _clock(clock: dict[str, Any] | None) -> str | None:
     return f"{clock['now']} ({against})"
 
 
-def _count(status: dict[str, Any] | None, entries: str, first: str) -> str | None:
+def _count(status: dict[str, Any] | None) -> str | None:
     if status is None:
         return None
-    since = f" since {status[first]}" if status[first] else ""
-    return f"{status[entries]} entries{since}"
+    entries, first = status["entries"], status["first_timestamp"]
+    return f"{entries} {'entry' if entries == 1 else 'entries'}{f' since {first}' if first else ''}"

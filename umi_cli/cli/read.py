@@ -38,23 +38,36 @@ def read_and_show(app: App, parts: "Iterable[str]") -> None:
     Raises:
         UmiError: as `Meter.read` does; what came before it is shown.
     """
-    from umi_cli.device.meter import PartialReadError
-
     wanted = [app.catalogue.resolve(text) for text in parts]
-    found: list[ObjectValue] = []
+    found: list[Part] = []
     try:
         with app.connect(is_secret=app.is_secret(*wanted)) as meter:
             for part in wanted:
-                found.append(meter.read(part))
+                found.append(_part(app, meter.read(part)))
     except UmiError as error:
-        found += [error.got] if isinstance(error, PartialReadError) else []
-        if found:  # what came before the error is certain
-            show(app, found)
+        found += _certain(app, error)
+        if found:  # what came before the error
+            _show(app, found)
         raise
-    show(app, found)
+    _show(app, found)
 
 
-def show(app: App, found: "list[ObjectValue]") -> None:
-    """Give what was read as the result."""
-    parts = [Part.of(app.catalogue, value.part, value.raw, value.value) for value in found]
-    app.emit([part.record for part in parts], view_of(parts))
+def _certain(app: App, error: UmiError) -> list[Part]:
+    """Return what came of a part all the same: elements, or bytes that cannot be explained."""
+    from umi_cli.device.meter import PartialReadError, UndecodableError
+
+    match error:
+        case PartialReadError():
+            return [_part(app, error.got)]
+        case UndecodableError():
+            return [Part.undecoded(app.catalogue, error.part, error.raw)]
+        case _:
+            return []
+
+
+def _part(app: App, found: "ObjectValue") -> Part:
+    return Part.of(app.catalogue, found.part, found.raw, found.value)
+
+
+def _show(app: App, found: list[Part]) -> None:
+    app.emit([part.record for part in found], view_of(found))

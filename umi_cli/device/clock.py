@@ -142,7 +142,8 @@ def sync_clock(
 def _change(
     meter: Meter, before: ClockReading, due: Callable[[], datetime], planned: datetime
 ) -> ClockChange:
-    with naming_roles(meter, CONTROL):
+    definition = meter.catalogue.find(meter.catalogue.resolve(CONTROL).code)
+    with naming_roles(definition, "write", meter.session.standing.role):  # which it reads first
         control: Any = meter.read(CONTROL).value  # its other members stay as they are
         if meter.session.dry_run:
             return ClockChange(before=before, new_time=planned, after=None)

@@ -18,6 +18,7 @@ from umi_cli.application.commands import (
 )
 from umi_cli.application.payload import Command
 from umi_cli.device.array_read import read_array
+from umi_cli.device.permission import naming_roles
 from umi_cli.device.session import Session
 from umi_cli.errors import (
     MalformedError,
@@ -86,6 +87,22 @@ class PartialReadError(UmiError):
         self.got = got
         self.code = cause.code  # type: ignore[misc]
         self.exit_code = cause.exit_code  # type: ignore[misc]
+
+
+class UndecodableError(MalformedError):
+    """What an object holds does not have the form that the datasheet foresees.
+
+    Args:
+        cause: what is wrong with it.
+        part: what was read.
+        raw: its bytes, as they came over the wire.
+    """
+
+    def __init__(self, cause: MalformedError, part: ObjectPart, raw: bytes) -> None:
+        hint = "see its bytes with -o raw or --json; another --datasheet may describe the device"
+        super().__init__(str(cause), offset=cause.offset, hint=cause.hint or hint)
+        self.part = part
+        self.raw = raw
 
 
 class Meter:
@@ -177,6 +194,7 @@ class Meter:
         Raises:
             NotInDatasheetError: the datasheet has no such object, or its bank is not the device's.
             PartialReadError: some elements of an array came, and then no more.
+            UndecodableError: what came is not what the datasheet foresees.
             UmiError: as in `Session.request`.
         """
         part = self._resolve(part)
@@ -219,14 +237,14 @@ class Meter:
         part = self._resolve(part)
         raw = value if isinstance(value, bytes) else self.catalogue.encode(part, value)
         self._write_raw(part, raw)
-        if verify and (found := self.read(part).raw) != raw:
+        if verify and (found := self._read_back(part)) != raw:
             raise ReadBackError(
                 f"{part} was written and reads back differently: {_short(found)} for {_short(raw)}",
                 hint="another client may have written it, or the device changes what it takes",
             )
         try:
             return self._value(part, raw)
-        except MalformedError:  # bytes that the datasheet does not foresee, and the device took
+        except UndecodableError:  # the device took them all the same
             return ObjectValue(part=part, name=self.catalogue.name_of(part), raw=raw, value=raw)
 
     def access(self, part: str | ObjectPart) -> Access:
@@ -298,17 +316,23 @@ class Meter:
         return part
 
     def _value(self, part: ObjectPart, raw: bytes) -> ObjectValue:
-        return ObjectValue(
-            part=part,
-            name=self.catalogue.name_of(part),
-            raw=raw,
-            value=self.catalogue.decode(part, raw),
-        )
+        try:
+            value = self.catalogue.decode(part, raw)
+        except MalformedError as error:
+            raise UndecodableError(error, part, raw) from error
+        return ObjectValue(part=part, name=self.catalogue.name_of(part), raw=raw, value=value)
 
     def _read_raw(self, part: ObjectPart) -> bytes:
-        if part.is_whole:
-            return self.session.request(ReadObject(code=part.code)).value
-        return self.session.request(ReadObjectPart(part=part)).value
+        with naming_roles(self.catalogue.find(part.code), "read", self.session.standing.role):
+            if part.is_whole:
+                return self.session.request(ReadObject(code=part.code)).value
+            return self.session.request(ReadObjectPart(part=part)).value
+
+    def _read_back(self, part: ObjectPart) -> bytes:
+        try:
+            return self.read(part).raw
+        except UndecodableError as error:  # what was written may have no form
+            return error.raw
 
     def _write_raw(self, part: ObjectPart, raw: bytes) -> None:
         command = (
@@ -318,7 +342,8 @@ class Meter:
         )
         definition = self.catalogue.find(part.code)
         is_signed = definition is not None and definition.signed
-        self.change(command, lambda: self.read(part).raw == raw, is_signed=is_signed)
+        with naming_roles(definition, "write", self.session.standing.role):
+            self.change(command, lambda: self._read_back(part) == raw, is_signed=is_signed)
 
 
 def _tell(has_run: Callable[[], bool], lost: OutcomeUnknownError) -> bool:

@@ -1,22 +1,44 @@
-"""Who could do what the device refused? The roles that the datasheet lets write an object."""
+"""Who could do what the device refused? Whom the datasheet lets read or write an object."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
-from umi_cli.device.meter import Meter
 from umi_cli.errors import AccessDeniedError
+from umi_cli.objects.definitions import ObjectDefinition
+from umi_cli.types import Role
 
 
 @contextmanager
-def naming_roles(meter: Meter, part: str) -> Iterator[None]:
-    """Add to a refusal which roles may write the object."""
+def naming_roles(
+    definition: ObjectDefinition | None, verb: Literal["read", "write"], role: Role
+) -> Iterator[None]:
+    """Add to a refusal which roles may.
+
+    Args:
+        definition: what the datasheet says of the object; None if nothing.
+        verb: what was to be done.
+        role: whose role was refused.
+    """
     try:
         yield
     except AccessDeniedError as error:
-        definition = meter.catalogue.find(meter.catalogue.resolve(part).code)
         if definition is not None:
-            error.hint = (
-                f"the datasheet lets {definition.write} write {definition.name};"
-                " act in such a role with --role, and prove it with --key"
-            )
+            error.hint = _hint(definition, verb, role)
         raise
+
+
+def _hint(definition: ObjectDefinition, verb: Literal["read", "write"], role: Role) -> str:
+    roles = definition.read if verb == "read" else definition.write
+    name = definition.name
+    if role in roles:
+        return (
+            f"the datasheet lets {role.label} {verb} {name}, and this device does not:"
+            f" umi access show {name} tells whom it lets"
+        )
+    if not roles.bits:
+        return f"the datasheet lets nobody {verb} {name}"
+    return (
+        f"the datasheet lets {roles} {verb} {name};"
+        " act in such a role with --role, and prove it with --key"
+    )

@@ -14,7 +14,6 @@ from typing import Any
 
 from umi_cli.device.backwards import Tail, read_backwards
 from umi_cli.device.meter import Meter, PartialReadError
-from umi_cli.device.permission import naming_roles
 from umi_cli.errors import InputError, MalformedError, NotInDatasheetError, UmiError
 from umi_cli.objects.composites import Array, Structure
 from umi_cli.objects.series import HALF_HOUR, Entry, Series
@@ -123,8 +122,7 @@ def acknowledge(meter: Meter, pointer: datetime) -> None:
         AccessDeniedError: our role may not.
         UmiError: as in `Meter.write`.
     """
-    with naming_roles(meter, POINTER):
-        meter.write(POINTER, pointer)
+    meter.write(POINTER, pointer)
 
 
 class _Reader:

@@ -121,8 +121,11 @@ def _object(old: ObjectRecord | None, new: ObjectRecord | None) -> Iterator[Chan
 
 def _given(record: ObjectRecord | None) -> tuple[Any] | None:
     """Return the value in a box, for it may be None itself; None if none was given."""
-    is_given = record is not None and (record.error is None or record.value is not None)
-    return (record.value,) if record is not None and is_given else None
+    if record is None:
+        return None
+    if record.error is None or record.value is not None:
+        return (record.value,)
+    return None if record.undecoded is None else (record.undecoded,)
 
 
 def _aspect(record: ObjectRecord, aspect: str, old: Any, new: Any) -> Iterator[Change]:

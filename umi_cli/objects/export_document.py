@@ -35,6 +35,8 @@ class ObjectRecord:
     """One of `SHAPES`."""
     value: Any
     """As `--json` prints it."""
+    undecoded: str | None
+    """The bytes in hex, where the datasheet could not explain them; there is no value then."""
     error: Mapping[str, Any] | None
     access: Mapping[str, RoleSet] | None
     """By `read` and `write`; None if our role could not ask."""
@@ -182,6 +184,7 @@ def _object_record(record: Any) -> ObjectRecord:
         first=ObjectPart.parse(part).first,
         shape=shape,
         value=value,
+        undecoded=_get(record, "raw", str, None) if value is None and error else None,
         error=None if error is None else {key: error[key] for key in ("code", "number", "name")},
         access=None if access is None else {key: _roles(access[key]) for key in ROLE_SETS},
         volatile=tuple(map(str, volatile)) if isinstance(volatile, list) else volatile,

@@ -6,7 +6,7 @@ always one table: `part,name`, `element` if there are arrays, then members or `v
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import groupby
 from typing import Any, Self
@@ -36,6 +36,8 @@ class Part:
     """The unit, or the members' units by name."""
     is_secret: bool = False
     """Whether value and bytes must not be shown."""
+    is_decoded: bool = True
+    """Whether the value is more than the bytes again."""
 
     @classmethod
     def of(cls, catalogue: Catalogue, part: ObjectPart, raw: bytes, value: Value) -> Self:
@@ -50,6 +52,11 @@ class Part:
             is_secret=definition is not None and definition.secret,
         )
 
+    @classmethod
+    def undecoded(cls, catalogue: Catalogue, part: ObjectPart, raw: bytes) -> Self:
+        """Return a part whose bytes the datasheet cannot explain."""
+        return replace(cls.of(catalogue, part, raw, raw), units="", is_decoded=False)
+
     @property
     def label(self) -> str:
         """Return the name for people, or else the code."""
@@ -63,8 +70,12 @@ class Part:
     @property
     def record(self) -> dict[str, Any]:
         """Return the record of `--json`."""
-        shown = (None, None) if self.is_secret else (self.raw, to_json(self.value))
-        return {"part": str(self.part), "name": self.name, "raw": shown[0], "value": shown[1]}
+        return {
+            "part": str(self.part),
+            "name": self.name,
+            "raw": None if self.is_secret else self.raw,
+            "value": to_json(self.value) if self.is_decoded and not self.is_secret else None,
+        }
 
     @property
     def cells(self) -> list[tuple[int | None, Value]]:
