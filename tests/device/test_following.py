@@ -23,8 +23,14 @@ SINCE_EVER = datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC)
 class Follow:
     """A follower of an address, and what it told."""
 
-    def __init__(self, address: str, **options: float) -> None:
+    def __init__(
+        self,
+        address: str,
+        when_told: Callable[["Follow"], object] = lambda follow: None,
+        **options: float,
+    ) -> None:
         self.told: list[str] = []
+        self.when_told = when_told
         self.connections = 0
         self.address = address
         self.connection = LastingConnection(
@@ -35,8 +41,12 @@ class Follow:
             every_s=options.get("every_s", 10.0),
             wanted=int(options.get("wanted", ALL)),
             for_s=options.get("for_s"),
-            tell=self.told.append,
+            tell=self._hear,
         )
+
+    def _hear(self, told: str) -> None:
+        self.told.append(told)
+        self.when_told(self)
 
     @contextmanager
     def _connect(self) -> Iterator[Meter]:
@@ -78,6 +88,14 @@ def test_each_new_event_comes_once(address: str, how: str) -> None:
         follow.meter.write("valve", "closed")
         assert numbers(found, 2) == [5, 6]
     assert [told for told in follow.told if told.startswith(how)]
+
+
+@pytest.mark.parametrize("address", ["spi:sim?as=service", "sim:?as=service"])
+def test_whatever_happens_once_it_is_said_to_be_followed_comes(address: str) -> None:
+    follow = Follow(address, lambda follow: follow.meter.write("valve", "closed"))
+    with follow.connection:
+        assert numbers(follow.events(), 1) == [6]
+    assert len(follow.told) == 1
 
 
 def test_what_is_published_is_read_at_once() -> None:

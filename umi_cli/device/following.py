@@ -63,7 +63,7 @@ class Follower:
         self._seen: list[LoggedEvent] = []
         self._heard: list[Publication] = []
         self._is_subscribed = False
-        self._has_told = False
+        self._how = ""
 
     def hear(self, events: int, timestamp_s: int) -> None:
         """Take a publication."""
@@ -102,6 +102,7 @@ class Follower:
             else:
                 self._connection.succeeded()
                 self._seen = found[-SEEN:]
+                self._tell(f"following {self._how}")  # only now is whatever happens a new event
                 if moment is None:
                     return []
                 return [each for each in found if each.time is None or each.time >= moment]
@@ -148,14 +149,11 @@ class Follower:
         return newer.elements
 
     def _begin(self, meter: Meter) -> EventLog:
-        """Subscribe, where the device may command us; say once how it is followed."""
+        """Subscribe, where the device may command us."""
         self._meter = meter
         reason = self._subscribe(meter)
         self._is_subscribed = not reason
-        if not self._has_told:
-            self._has_told = True
-            how = "by subscription" if not reason else f"by asking every {self._every_s:g} s"
-            self._tell(f"following {how}" + (f": {reason}" if reason else ""))
+        self._how = f"by asking every {self._every_s:g} s: {reason}" if reason else "by subscription"
         return EventLog(meter)
 
     def _subscribe(self, meter: Meter) -> str:
