@@ -1,6 +1,7 @@
-"""Large families of tests run in part, and whole on demand."""
+"""What holds for every test: large families run in part, and processes can be interrupted."""
 
 import os
+import signal
 from zlib import crc32
 
 import pytest
@@ -14,6 +15,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"sampled: one row in {KEPT_IN} runs, and every one with {ALL_VARIABLE}=1"
     )
+    for number in (signal.SIGINT, signal.SIGHUP):
+        # A shell starts background jobs without the one, nohup without the other: so would we.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_report_header() -> list[str]:

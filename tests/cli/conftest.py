@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -63,16 +62,11 @@ def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def start_umi(*args: str, env: Mapping[str, str] | None = None, **pipes: Any) -> Any:
-    """Start `umi` with pipes, and with Ctrl-C as a terminal would give it."""
-
-    def unblock() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell starts background jobs without it
-
+    """Start `umi` with pipes."""
     return subprocess.Popen(
         [*UMI, *args],
         env=environment(env),
         text=True,
-        preexec_fn=unblock,
         stdin=pipes.get("stdin", subprocess.PIPE),
         stdout=pipes.get("stdout", subprocess.PIPE),
         stderr=pipes.get("stderr", subprocess.PIPE),

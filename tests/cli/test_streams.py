@@ -179,11 +179,14 @@ def test_any_encoding_does() -> None:
 
 def interrupt(number: int, *args: str) -> Outcome:
     """Serve the virtual meter, and end that as soon as it serves."""
-    process = start_umi("sim", "--tcp", "127.0.0.1:0", *args)
-    first = process.stdout.readline()
-    assert '"listening"' in first, process.communicate(timeout=30)
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=30)
+    with start_umi("sim", "--tcp", "127.0.0.1:0", *args) as process:
+        try:
+            first = process.stdout.readline()
+            assert '"listening"' in first, process.communicate(timeout=30)
+            process.send_signal(number)
+            stdout, stderr = process.communicate(timeout=30)
+        finally:
+            process.kill()
     return Outcome(process.returncode, first + stdout, stderr)
 
 
