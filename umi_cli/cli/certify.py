@@ -86,7 +86,7 @@ def _split(_: click.Context, _option: click.Parameter, given: tuple[str, ...]) -
 )
 @click.option(
     "--only",
-    metavar="GLOB[,GLOB…]",
+    metavar="GLOB[,GLOB]",
     multiple=True,
     callback=_split,
     help="Tests of these numbers; repeatable",

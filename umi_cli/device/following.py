@@ -153,7 +153,9 @@ class Follower:
         self._meter = meter
         reason = self._subscribe(meter)
         self._is_subscribed = not reason
-        self._how = f"by asking every {self._every_s:g} s: {reason}" if reason else "by subscription"
+        self._how = (
+            f"by asking every {self._every_s:g} s: {reason}" if reason else "by subscription"
+        )
         return EventLog(meter)
 
     def _subscribe(self, meter: Meter) -> str:

@@ -334,6 +334,15 @@ class Meter:
         except UndecodableError as error:  # what was written may have no form
             return error.raw
 
+    def _holds(self, part: ObjectPart, raw: bytes) -> bool:
+        """Tell whether an object holds these bytes; `UndecodableError` if it holds nonsense."""
+        try:
+            return self.read(part).raw == raw
+        except UndecodableError as error:
+            if error.raw != raw:
+                raise
+            return True
+
     def _write_raw(self, part: ObjectPart, raw: bytes) -> None:
         command = (
             WriteObject(code=part.code, value=raw)
@@ -343,7 +352,7 @@ class Meter:
         definition = self.catalogue.find(part.code)
         is_signed = definition is not None and definition.signed
         with naming_roles(definition, "write", self.session.standing.role):
-            self.change(command, lambda: self._read_back(part) == raw, is_signed=is_signed)
+            self.change(command, lambda: self._holds(part, raw), is_signed=is_signed)
 
 
 def _tell(has_run: Callable[[], bool], lost: OutcomeUnknownError) -> bool:
