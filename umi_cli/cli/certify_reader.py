@@ -23,7 +23,6 @@ AS_METER = "--as-meter"
 TIMEOUT_S = 2.0  # of a reader on TCP, where nothing else is said
 LIMIT_S = 120.0
 NUMBERS = "RDR-"
-LIST_COLUMNS = ("number", "level", "mark", "clause", "title", "task", "needs")
 _TASKED = re.compile(r"(read|many|long|session|role)=(.*)", re.DOTALL)
 _SHARED = ("only", "level", "listing", "explain", "out", "junit", "html", "ca_key", "ca_cert")
 """The options of `umi certify` that hold for readers, too."""
@@ -134,12 +133,14 @@ def certify_reader(app: "App", wishes: ReaderWishes) -> "RunReport | None":
         InputError: something in the wishes makes no sense.
         UmiError: the meter has no identity, or a port cannot be had.
     """
+    from umi_cli.cli import certify_view
+
     if wishes.explain is not None:
-        app.emit(*_explanation_of(_scenario(wishes.explain)))
+        app.emit(*certify_view.explanation_of(_scenario(wishes.explain)))
         return None
     cases = _chosen(wishes)
     if wishes.listing:
-        app.emit(*_list_of(cases))
+        app.emit(*certify_view.list_of(cases))
         return None
     from umi_cli.cli import certify_bench, certify_files
     from umi_cli.cli.certify_reader_run import ReaderRun
@@ -237,45 +238,3 @@ def _chosen(wishes: ReaderWishes) -> "list[ReaderCase]":
     if not cases:
         raise InputError("there is no such scenario of that level", hint=hint)
     return cases
-
-
-def _list_of(cases: "Sequence[ReaderCase]") -> Any:
-    """Return what scenarios there are, as data and for people."""
-    from umi_cli.output.render import Table, View
-
-    records = [_record_of(each) for each in cases]
-    rows = [[record[name] or "" for name in LIST_COLUMNS] for record in records]
-    return records, View(blocks=(Table(columns=LIST_COLUMNS, rows=rows),))
-
-
-def _explanation_of(case: "ReaderCase") -> Any:
-    """Return all that a scenario is, as data and for people."""
-    from umi_cli.certify.report import MARKS
-    from umi_cli.output.render import Table, View
-
-    rows = {
-        "must hold": case.title,
-        "the meter": f"sends {case.sends}",
-        "expects": case.expects,
-        "have it": case.task.words,
-        "look at": case.advice,
-        "source": f"protocol {case.clause}, {MARKS[case.mark]}",
-        "needs": case.wants or "nothing beyond a reader that calls",
-    }
-    return _record_of(case), View(blocks=(f"{case.number}, level {case.level}", Table.pairs(rows)))
-
-
-def _record_of(case: "ReaderCase") -> dict[str, Any]:
-    """Return a scenario as data."""
-    return {
-        "number": case.number,
-        "title": case.title,
-        "level": case.level.value,
-        "clause": case.clause,
-        "mark": case.mark,
-        "sends": case.sends,
-        "expects": case.expects,
-        "advice": case.advice,
-        "task": case.task.value,
-        "needs": sorted(case.needs),
-    }

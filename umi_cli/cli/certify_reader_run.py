@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from umi_cli.certify.report import (
 )
 from umi_cli.certify.run import Result, Verdict
 from umi_cli.cli.certify_reader import LIMIT_S, TIMEOUT_S, ReaderWishes, parse_each
-from umi_cli.cli.orders import Terminated
+from umi_cli.cli.certify_view import event_of, view_of
+from umi_cli.cli.orders import Held, Terminated
 from umi_cli.cli.reader_process import ReaderProcess
 from umi_cli.errors import NoSuchPortError
 from umi_cli.output import streams
@@ -54,10 +55,11 @@ class _Scene:
     recorder: ReaderRecorder
     ends_s: float
     """When it is over at the latest: monotonic seconds."""
-    process: ReaderProcess | None
     uncalled: list[tuple[str, int]]
     """The readers that listen and were not reached yet."""
-    calls_s: float = field(default=0.0)
+    process: ReaderProcess | None = None
+    """The reader, where we have started it."""
+    calls_s: float = 0.0
     """When they are called again."""
 
 
@@ -143,15 +145,7 @@ class ReaderRun:
             progress.finish()
 
     def _on_result(self, case: ReaderCase, result: Result, *, is_told: bool) -> None:
-        self._app.event(
-            "test",
-            number=result.number,
-            title=case.title,
-            level=case.level.value,
-            verdict=result.verdict.value,
-            message=result.message,
-            duration_s=round(result.duration_s, 3),
-        )
+        self._app.event("test", **event_of(case, result))
         if not self._app.report.is_for_people:
             return
         if result.verdict is Verdict.FAILED:
@@ -172,10 +166,11 @@ class ReaderRun:
             case=case,
             recorder=recorder,
             ends_s=time.monotonic() + (self._wishes.limit or LIMIT_S),
-            process=self._start(case),
             uncalled=[parse_host_and_port(text) for text in self._wishes.call],
         )
         try:
+            with Held():
+                scene.process = self._start(case)
             self._serve(server, scene)
             if scene.process is not None:
                 self._ends[case.number] = scene.process.end()
@@ -283,7 +278,6 @@ class ReaderRun:
 
     def _tell(self, report: RunReport) -> None:
         from umi_cli.cli import certify_files
-        from umi_cli.cli.certify_view import view_of
 
         wishes = self._wishes
         certify_files.write_reports(report, out=wishes.out, junit=wishes.junit, html=wishes.html)

@@ -18,6 +18,7 @@ from umi_cli.certify.report import (
 )
 from umi_cli.certify.run import Result, Verdict, run_cases
 from umi_cli.certify.suite import CASES
+from umi_cli.cli.certify_view import event_of, failure_line
 from umi_cli.cli.orders import Terminated
 from umi_cli.errors import InputError, LostError, RefusedError, UmiError
 from umi_cli.output import streams
@@ -189,16 +190,7 @@ class Run:
         is_news = result.number not in self._done
         if is_news:
             self._guarded(self._journal.keep, result)
-        self._app.event(
-            "test",
-            number=result.number,
-            title=case.title,
-            level=case.level.value,
-            verdict=result.verdict.value,
-            message=result.message,
-            duration_s=round(result.duration_s, 3),
-            resumed=not is_news,
-        )
+        self._app.event("test", **event_of(case, result), resumed=not is_news)
         if result.verdict is Verdict.FAILED and self._app.report.is_for_people and is_news:
             self._progress.make_room()
             record = CaseRecord.of(case, result, self._bench.catalogue)
@@ -226,8 +218,6 @@ def _compared(report: RunReport, earlier: "Earlier") -> RunReport:
 def say_failure(test: CaseRecord) -> None:
     """Say on stderr that a test has failed, as soon as it has."""
     import sys
-
-    from umi_cli.cli.certify_view import failure_line
 
     streams.say(streams.paint("FAILED ", "red", sys.stderr) + failure_line(test))
 

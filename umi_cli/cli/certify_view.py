@@ -3,40 +3,62 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from umi_cli.certify.case import Case
 from umi_cli.certify.report import MARKS, printable
-from umi_cli.certify.run import Verdict
+from umi_cli.certify.run import Result, Verdict
 from umi_cli.output.render import Table, View
 
 if TYPE_CHECKING:
-    from umi_cli.certify.case import Case
+    from umi_cli.certify.reader_case import ReaderCase
     from umi_cli.certify.report import BaselineRecord, CaseRecord, RunReport, StateRecord
 
-LIST_COLUMNS = ("number", "level", "mark", "clause", "title", "needs")
+LIST_COLUMNS = ("number", "level", "mark", "clause", "title", "task", "needs")
 CSV_COLUMNS = ("number", "level", "verdict", "mark", "clause", "title", "message", "duration_s")
 SHOWN_FRAMES = 4  # of a failure, the last ones; --html and --out have more
 SHOWN_CHANGES = 20
 
 
-def list_of(cases: "Sequence[Case]") -> tuple[list[dict[str, Any]], View]:
-    """Return what tests there are, as data and for people."""
-    records = [
-        {
-            "number": each.number,
-            "level": each.level.value,
-            "mark": each.mark,
-            "clause": each.clause,
-            "title": each.title,
-            "needs": sorted(each.needs),
-        }
-        for each in cases
-    ]
-    rows = [[record[name] or "" for name in LIST_COLUMNS] for record in records]
-    return records, View(blocks=(Table(columns=LIST_COLUMNS, rows=rows),))
+def list_of(cases: "Sequence[Case | ReaderCase]") -> tuple[list[dict[str, Any]], View]:
+    """Return what tests or scenarios there are, as data and for people."""
+    records = [_record_of(each) for each in cases]
+    columns = tuple(name for name in LIST_COLUMNS if name in records[0])
+    rows = [[record[name] or "" for name in columns] for record in records]
+    return records, View(blocks=(Table(columns=columns, rows=rows),))
 
 
-def explanation_of(case: "Case") -> tuple[dict[str, Any], View]:
-    """Return all that a test is, as data and for people."""
-    data = {
+def explanation_of(case: "Case | ReaderCase") -> tuple[dict[str, Any], View]:
+    """Return all that a test or a scenario is, as data and for people."""
+    rows = {
+        "must hold": case.title,
+        **_doing(case),
+        "look at": case.advice,
+        "source": f"protocol {case.clause}, {MARKS[case.mark]}",
+        "needs": _needs(case),
+    }
+    return _record_of(case), View(blocks=(f"{case.number}, level {case.level}", Table.pairs(rows)))
+
+
+def _doing(case: "Case | ReaderCase") -> dict[str, str]:
+    """Return what is done and expected."""
+    if isinstance(case, Case):
+        return {"sends": case.sends, "expects": case.expects}
+    return {
+        "the meter": f"sends {case.sends}",
+        "expects": case.expects,
+        "have it": case.task.words,
+    }
+
+
+def _needs(case: "Case | ReaderCase") -> str:
+    if isinstance(case, Case):
+        needs = ", ".join(f"{need} ({need.option})" for need in sorted(case.needs))
+        return needs or "nothing beyond a device that answers"
+    return case.wants or "nothing beyond a reader that calls"
+
+
+def _record_of(case: "Case | ReaderCase") -> dict[str, Any]:
+    own = {} if isinstance(case, Case) else {"task": case.task.value}
+    return {
         "number": case.number,
         "title": case.title,
         "level": case.level.value,
@@ -45,18 +67,21 @@ def explanation_of(case: "Case") -> tuple[dict[str, Any], View]:
         "sends": case.sends,
         "expects": case.expects,
         "advice": case.advice,
+        **own,
         "needs": sorted(case.needs),
     }
-    needs = ", ".join(f"{need} ({need.option})" for need in sorted(case.needs))
-    rows = {
-        "must hold": case.title,
-        "sends": case.sends,
-        "expects": case.expects,
-        "look at": case.advice,
-        "source": f"protocol {case.clause}, {MARKS[case.mark]}",
-        "needs": needs or "nothing beyond a device that answers",
+
+
+def event_of(case: "Case | ReaderCase", result: Result) -> dict[str, Any]:
+    """Return the fields of the event that tells what came of a test or a scenario."""
+    return {
+        "number": result.number,
+        "title": case.title,
+        "level": case.level.value,
+        "verdict": result.verdict.value,
+        "message": result.message,
+        "duration_s": round(result.duration_s, 3),
     }
-    return data, View(blocks=(f"{case.number}, level {case.level}", Table.pairs(rows)))
 
 
 def view_of(report: "RunReport") -> View:

@@ -25,7 +25,13 @@ class Orders:
     def __init__(self) -> None:
         known = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
         self._numbers = [each for each in known if signal.getsignal(each) is not signal.SIG_IGN]
-        self._held: list[int] = []
+        self.held: list[int] = []
+        """What has come and was not obeyed yet."""
+
+    @property
+    def handlers(self) -> "dict[int, signal._HANDLER]":
+        """Return what obeys each of them now."""
+        return {number: signal.getsignal(number) for number in self._numbers}
 
     def hold(self) -> None:
         """Take orders, and obey none of them yet."""
@@ -40,8 +46,8 @@ class Orders:
         """
         for number in self._numbers:
             signal.signal(number, _obey)
-        if self._held:
-            _obey(self._held[0], None)
+        if self.held:
+            _obey(self.held[0], None)
 
     def ignore(self) -> None:
         """Obey no more orders: how the process ends is settled."""
@@ -49,7 +55,26 @@ class Orders:
             signal.signal(number, signal.SIG_IGN)
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
-        self._held.append(number)
+        self.held.append(number)
+
+
+class Held:
+    """A block in which orders are held back; its end obeys the first one.
+
+    For starting what must be ended again: an order that came before anybody knew of it would leave
+    it behind.
+    """
+
+    def __enter__(self) -> None:
+        self._orders = Orders()
+        self._before = self._orders.handlers
+        self._orders.hold()
+
+    def __exit__(self, *raised: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        for number in self._orders.held[:1]:
+            signal.raise_signal(number)
 
 
 def _obey(number: int, frame: FrameType | None) -> None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from umi_cli.cli.orders import Held
 from umi_cli.errors import JournalError, UnitFailedError
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ def run_stations(
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
         processes = {}
         for number, address in enumerate(addresses, start=1):
-            process = subprocess.Popen(  # noqa: S603 - this very program
-                [*_command(app, plan, url, operator, address, wait_s), *_tracing(app, number)],
-                stdout=subprocess.PIPE,
-                stdin=subprocess.DEVNULL,
-            )
-            stack.callback(_end, process)
+            command = _command(app, plan, url, operator, address, wait_s)
+            with Held():
+                process = subprocess.Popen(  # noqa: S603 - this very program
+                    [*command, *_tracing(app, number)],
+                    stdout=subprocess.PIPE,
+                    stdin=subprocess.DEVNULL,
+                )
+                stack.callback(_end, process)
             processes[address] = process
             selector.register(process.stdout, selectors.EVENT_READ, address)  # type: ignore[arg-type]
         unread = dict.fromkeys(addresses, b"")
