@@ -43,7 +43,7 @@ def served(*words: str, port: int = 0) -> Iterator[Server]:
     try:
         first = process.stdout.readline()
         assert first, process.communicate(timeout=TIME_LIMIT_S)
-        [address] = json.loads(first)["addresses"]
+        address, *_ = json.loads(first)["addresses"]
         yield Server(address, process.pid)
     finally:
         process.kill()

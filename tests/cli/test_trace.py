@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli.conftest import TIME_LIMIT_S, UMI, call_umi, environment, run_umi, start_umi
 from tests.cli.desk import Desk, laid
+from tests.cli.serving import served
 from tests.cli.test_auth import serving, sim
 from tests.cli.test_secrets import secret_of
 from tests.dissected import AGGREGATOR, EXPERT, compared, needs_tshark
@@ -173,6 +174,50 @@ def test_an_optical_sign_on(tmp_path: Path) -> None:
     times = [frame["time"] for frame in frames]
     assert times == sorted(times)
     assert frames[-1]["time"] > frames[0]["time"], "the simulated clock"
+
+
+# The other side
+
+
+def passed(path: Path) -> list[tuple[str, bytes]]:
+    """Return the direction and the bytes of each record."""
+    return [(str(packet.direction), packet.data) for packet in packets(path)]
+
+
+def mirrored(records: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    return [("in" if way == "out" else "out", data) for way, data in records]
+
+
+def test_a_meter_that_is_served_sees_the_same(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours.pcapng", tmp_path / "theirs.pcapng"
+    with served("--as", "manufacturer", "--trace", str(theirs)) as server:
+        words = ["-p", server.address, "--trace", str(ours)]
+        assert run_umi(*words, "read", "profile-table[0:99]", "umi-id").exit == 0
+        again = tmp_path / "again.pcapng"
+        secret = secret_file(tmp_path / "value")
+        writes = [*words[:2], "--trace", str(again), "write", "scheme-1-keys[5]", secret]
+        assert run_umi(*writes).exit == 0
+    assert passed(theirs) == mirrored(passed(ours) + passed(again))
+    assert scan(theirs, SECRET, SECRET[:4]) == []
+    assert [each["name"] for each in decoded(theirs)["interfaces"]] == ["line 1", "line 2"]
+    assert theirs.stat().st_mode & SPACE == 0o600
+
+
+def test_an_optical_port_that_is_served_shows_its_sign_on(tmp_path: Path) -> None:
+    path, link = tmp_path / "meter.pcapng", tmp_path / "probe"
+    with served("--pty", str(link), "--opto", "no-wakeup", "--trace", str(path)):
+        assert run_umi("-p", f"opto:{link}?wakeup=none", "read", "umi-id").exit == 0
+    frames = decoded(path)["frames"]
+    sign_on = [each for each in frames if each["comments"] == ["sign-on"]]
+    assert [each["direction"] for each in sign_on] == ["in", "out", "in"]
+    assert "READ_OBJECT umi.0.0.0.0" in [each["what"] for each in frames]
+
+
+def test_a_trace_that_cannot_be_written_is_said_before_anything_is_served(tmp_path: Path) -> None:
+    words = ["sim", "--tcp", "127.0.0.1:0", "--trace", str(tmp_path / "none" / "x.pcapng")]
+    outcome = run_umi(*words)
+    assert (outcome.exit, outcome.stdout) == (2, "")
+    assert "--trace: cannot write" in outcome.stderr
 
 
 # Secrets

@@ -13,7 +13,7 @@ from umi_cli.application.packet import Envelope, Message
 from umi_cli.application.payload import Payload
 from umi_cli.device.trace import MAX_NOISE_BYTES, Kind, Record, Trace
 from umi_cli.link.fragment import split
-from umi_cli.link.frame import Frame, FrameType
+from umi_cli.link.frame import Direction, Frame, FrameType
 from umi_cli.optical.characters import with_parity
 from umi_cli.types import UmiCode, UmiId
 
@@ -230,6 +230,57 @@ def test_noise_is_hidden_where_a_secret_may_be_in_it() -> None:
     plain.hears(damaged)
     plain.trace.close()
     assert plain.rows[-1][3] == damaged
+
+
+def test_a_line_that_is_served_is_cut_into_frames_on_both_sides() -> None:
+    bench = Bench(takes_commands=True)
+    damaged = ANSWER[:-1] + bytes([ANSWER[-1] ^ 1])
+    for piece in (ASK[:9], ASK[9:]):
+        bench.trace.on_served("in", piece)
+    for answer in (damaged, ANSWER):
+        bench.clock.sleep(2 * GAP_S)
+        bench.trace.on_served("out", answer)
+    assert [row[1:] for row in bench.rows] == [
+        ("in", 0, ASK),
+        ("out", 200, bytes(len(ANSWER))),
+        ("out", 400, ANSWER),
+    ]
+    assert bench.comments[1] == (
+        f"sent: {len(ANSWER)} bytes that are no frame",
+        "redacted: they may be a part of a secret",
+    )
+
+
+def test_a_sign_on_that_is_served_is_told_line_by_line() -> None:
+    bench = Bench(takes_commands=True)
+    lines: list[tuple[Direction, bytes]] = [
+        ("in", b"/?"),
+        ("in", b"!\r\n"),
+        ("out", b"/ELS5"),
+        ("out", b"X\r\n"),
+    ]
+    for way, data in lines:
+        bench.trace.on_served(way, data, is_sign_on=True)
+    bench.trace.on_served("in", b"\x06056", is_sign_on=True)
+    bench.trace.on_served("in", ASK)
+    assert [row[1::2] for row in bench.rows] == [
+        ("in", b"/?!\r\n"),
+        ("out", b"/ELS5X\r\n"),
+        ("in", b"\x06056"),
+        ("in", ASK),
+    ]
+    assert bench.comments == [("sign-on",)] * 3 + [()]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["in", "out"]), st.binary(min_size=1), st.booleans())))
+def test_nothing_that_is_served_is_lost(pieces: list[tuple[Direction, bytes, bool]]) -> None:
+    bench = Bench(is_plain=True)
+    for way, data, is_sign_on in pieces:
+        bench.trace.on_served(way, data, is_sign_on=is_sign_on)
+    bench.trace.close()
+    for way in ("in", "out"):
+        sent = b"".join(data for at, data, _ in pieces if at == way)
+        assert b"".join(row[3] for row in bench.rows if row[1] == way) == sent
 
 
 def test_a_long_trace_keeps_nothing() -> None:

@@ -104,7 +104,7 @@ class ReaderRun:
         started = timestamp(datetime.now(UTC))
         stopped: BaseException | None = None
         try:
-            with Server(self._examiner) as server:
+            with Server(self._examiner, watch=self._app.watch()) as server:
                 self._addresses = [
                     server.listen(*parse_host_and_port(text)) for text in self._wishes.tcp
                 ]

@@ -175,6 +175,29 @@ class App:
         finally:
             trace.close()
 
+    def watch(self) -> "Callable[[str], Trace | None]":
+        """Begin the file of `--trace`, if there is one, for lines that we serve.
+
+        Returns:
+            What gives a line, by its name, the trace that writes all that passes on it.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        if not self.settings.trace:
+            return lambda name: None
+        from umi_cli.link.stream import DEFAULT_IDLE_GAP_S
+        from umi_cli.transports.base import SystemClock
+
+        recorder = self.links.recorder(self)
+
+        def watch(name: str) -> "Trace":
+            trace = recorder.trace(name, self._holds_secret)
+            trace.begin(SystemClock(), DEFAULT_IDLE_GAP_S, takes_commands=True)
+            return trace
+
+        return watch
+
     def _holds_secret(self, code: "UmiCode") -> bool:
         definition = self.catalogue.find(code)
         return definition is not None and definition.secret

@@ -153,7 +153,7 @@ def _serve(app: "App", wishes: "Wishes", place: str) -> None:
     simulation = Simulation(options, time.time())
     until_s = float("inf") if wishes.for_s is None else time.monotonic() + wishes.for_s
     try:
-        with Server(simulation) as server:
+        with Server(simulation, watch=app.watch()) as server:
             app.announce("listening", addresses=[server.listen(*parse_host_and_port(place))])
             server.run(until_s)
     finally:

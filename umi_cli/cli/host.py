@@ -71,7 +71,7 @@ def host(
             lambda port, umi_id: app.happening("peripheral", port=port, device=str(umi_id)),
             lambda port, result: _tell_passed(app, port, result),
         )
-        server = stack.enter_context(Server(own, star))
+        server = stack.enter_context(Server(own, star, app.watch()))
         unserved: dict[int, UmiError] = {}
         for port in config.ports.values():
             if error := _attach(app, server, port, is_strict=authenticate):

@@ -125,7 +125,7 @@ def sim(
         query["datasheet"] = app.settings.datasheet
     simulation = Simulation(SimOptions.from_query(state, query), time.time())
     try:
-        with Server(simulation) as server:
+        with Server(simulation, watch=app.watch()) as server:
             addresses = [server.listen(*parse_host_and_port(text)) for text in tcp]
             addresses += [server.open_optical(link) for link in pty]
             addresses += [server.open_terminal(link) for link in serial]

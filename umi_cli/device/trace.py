@@ -7,6 +7,7 @@ layer cuts them. What is secret is hidden, unless everything is asked for.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from math import inf
 
 from umi_cli.application.packet import Envelope, Message
@@ -57,6 +58,27 @@ class Record:
 Sink = Callable[[Record], None]
 
 
+class _Side:
+    """What one of the two has sent, and is not recorded yet.
+
+    Args:
+        redactor: hides what is secret of its frames.
+    """
+
+    def __init__(self, redactor: Redactor) -> None:
+        self.redactor = redactor
+        self.receiver = FrameReceiver()
+        self.came_us = self.noise_us = self.heard_us = 0
+        self.noise = b""
+        """Bytes that are no frame."""
+        self.heard = b""
+        """The beginning of a line of a sign-on."""
+        self.last = b""
+        """The frame before."""
+        self.times = 1
+        """How often in a row that was sent."""
+
+
 class Trace:
     """Watches one port, from before it opens until after it is closed.
 
@@ -74,16 +96,12 @@ class Trace:
         """Where the time comes from; the port's own, as soon as there is one."""
         self._sink = sink
         self._is_plain = is_plain
-        self._redactors: dict[Direction, Redactor] = {
-            "out": Redactor(is_secret),
-            "in": Redactor(is_secret),
+        self._sides: dict[Direction, _Side] = {
+            "out": _Side(Redactor(is_secret)),
+            "in": _Side(Redactor(is_secret)),
         }
         self._hides_noise = False
-        self._receiver = FrameReceiver(DEFAULT_IDLE_GAP_S, self._on_piece)
-        self._came_us = self._noise_us = self._heard_us = 0
-        self._noise = self._heard = b""
-        self._last: dict[Direction, bytes] = {}
-        self._times: dict[Direction, int] = {}
+        self._set_idle_gap(DEFAULT_IDLE_GAP_S)
         self._meaning = ""
         self._is_answer_due = False
         self._held: list[Record] = []
@@ -94,35 +112,36 @@ class Trace:
         Args:
             clock: the port's.
             idle_gap_s: a pause of that many seconds ends a frame on it.
-            takes_commands: the device may command us, and so write a secret of its own accord.
+            takes_commands: who is there may command us, and so write a secret of his own accord.
         """
         self.clock = clock
         self._hides_noise = takes_commands
-        self._receiver = FrameReceiver(idle_gap_s, self._on_piece)
+        self._set_idle_gap(idle_gap_s)
 
     def on_line(self, direction: Direction, data: bytes) -> None:
-        """Take bytes of a sign-on."""
-        if direction == "out" or not self._heard:
-            self._end_line()
+        """Take bytes of a sign-on: a message of ours, or a piece of what came."""
         if direction == "out":
+            self._end_lines()
             self._add_line(direction, data)
-            return
-        if not self._heard:
-            self._heard_us = self._utc_us()
-        self._heard += data
-        if data.endswith(_LINE_ENDS) or len(self._heard) >= MAX_NOISE_BYTES:
-            self._end_line()
+        else:
+            self._hear(direction, data)
 
     def on_link(self, direction: Direction, data: bytes) -> None:
         """Take a frame of ours, or a piece of what came."""
-        now = self.clock.monotonic()
-        self._receiver.on_timer(now)
+        self._let_time_pass()
         if direction == "out":
-            self._end_line()
+            self._end_lines()
             self._on_frame(direction, data, Frame.decode(data), self._utc_us())
         else:
-            self._came_us = self._utc_us()
-            self._receiver.receive_data(data, now)
+            self._receive(direction, data)
+
+    def on_served(self, direction: Direction, data: bytes, *, is_sign_on: bool = False) -> None:
+        """Take a piece of what either side sends on a line that we serve, damaged or not."""
+        self._let_time_pass()
+        if is_sign_on:
+            self._hear(direction, data)
+        else:
+            self._receive(direction, data)
 
     def on_message(self, direction: Direction, envelope: Envelope, message: Message) -> None:
         """Take a message before it is sealed, or after it was opened."""
@@ -141,25 +160,56 @@ class Trace:
 
     def close(self) -> None:
         """Pass on all that was held back."""
-        self._receiver.on_timer(inf)
-        self._end_line()
+        self._give_up_frames()
+        self._end_lines()
         self._release()
 
-    def _on_piece(self, data: bytes, frame: Frame | None) -> None:
+    def _set_idle_gap(self, idle_gap_s: float) -> None:
+        for direction, side in self._sides.items():
+            side.receiver = FrameReceiver(idle_gap_s, partial(self._on_piece, direction))
+
+    def _let_time_pass(self) -> None:
+        now = self.clock.monotonic()
+        for side in self._sides.values():
+            side.receiver.on_timer(now)
+
+    def _give_up_frames(self) -> None:
+        for side in self._sides.values():
+            side.receiver.on_timer(inf)
+
+    def _hear(self, direction: Direction, data: bytes) -> None:
+        side = self._sides[direction]
+        if not side.heard:
+            self._give_up_frames()
+            self._end_lines()
+            side.heard_us = self._utc_us()
+        side.heard += data
+        if data.endswith(_LINE_ENDS) or len(side.heard) >= MAX_NOISE_BYTES:
+            self._end_line(direction)
+
+    def _receive(self, direction: Direction, data: bytes) -> None:
+        side = self._sides[direction]
+        if side.heard:
+            self._end_line(direction)
+        side.came_us = self._utc_us()
+        side.receiver.receive_data(data, self.clock.monotonic())
+
+    def _on_piece(self, direction: Direction, data: bytes, frame: Frame | None) -> None:
+        side = self._sides[direction]
         if frame is not None:
-            self._end_line()
-            self._on_frame("in", data, frame, self._came_us)
+            self._end_lines()
+            self._on_frame(direction, data, frame, side.came_us)
             return
-        if not self._noise:
-            self._noise_us = self._came_us
-        self._noise += data
-        if len(self._noise) >= MAX_NOISE_BYTES:
-            self._end_noise()
+        if not side.noise:
+            side.noise_us = side.came_us
+        side.noise += data
+        if len(side.noise) >= MAX_NOISE_BYTES:
+            self._end_noise(direction)
 
     def _on_frame(self, direction: Direction, data: bytes, frame: Frame, utc_us: int) -> None:
         shown, hidden_bytes = data, 0
         if not self._is_plain:
-            shown, hidden_bytes = self._redactors[direction].redact(data, frame)
+            shown, hidden_bytes = self._sides[direction].redactor.redact(data, frame)
         comments = self._repetition(direction, data)
         if direction == "out" and self._meaning and not comments and _begins_packet(frame):
             comments, self._meaning = [self._meaning], ""
@@ -180,42 +230,50 @@ class Trace:
 
     def _repetition(self, direction: Direction, data: bytes) -> list[str]:
         """Return a comment if this is the frame before once more: nothing is sent twice else."""
-        is_repeat = data == self._last.get(direction)
-        self._last[direction] = data
-        self._times[direction] = self._times.get(direction, 1) + 1 if is_repeat else 1
-        return [f"repeated, attempt {self._times[direction]}"] if is_repeat else []
+        side = self._sides[direction]
+        side.times = side.times + 1 if data == side.last else 1
+        side.last = data
+        return [f"repeated, attempt {side.times}"] if side.times > 1 else []
 
-    def _end_line(self) -> None:
+    def _end_lines(self) -> None:
+        for direction in self._sides:
+            self._end_line(direction)
+
+    def _end_line(self, direction: Direction) -> None:
         """Pass on what came and is no frame, of a sign-on or on the link."""
-        data, self._heard = self._heard, b""
+        side = self._sides[direction]
+        data, side.heard = side.heard, b""
         if data:
-            self._add_line("in", data, self._heard_us)
-        self._end_noise()
+            self._add_line(direction, data, side.heard_us)
+        self._end_noise(direction)
 
     def _add_line(self, direction: Direction, data: bytes, utc_us: int | None = None) -> None:
         """Pass a piece of a sign-on on; it ends with frames, which prove the switch."""
         kind = Kind.FRAME if any(data) and _is_frame(data) else Kind.LINE
         self._add(kind, direction, data, ("sign-on",), utc_us)
 
-    def _end_noise(self) -> None:
+    def _end_noise(self, direction: Direction) -> None:
         """Pass on the bytes that came and were part of no frame."""
-        data, self._noise = self._noise, b""
+        side = self._sides[direction]
+        data, side.noise = side.noise, b""
         if not data:
             return
-        kind, comments = Kind.FRAME, ["dropped: the CRC is wrong"]
+        done = "dropped" if direction == "in" else "sent"
+        kind, comments = Kind.FRAME, [f"{done}: the CRC is wrong"]
         if not _looks_like_frame(data) or self._is_noise_secret:
-            kind, comments = Kind.LINE, [f"dropped: {len(data)} bytes that are no frame"]
+            kind, comments = Kind.LINE, [f"{done}: {len(data)} bytes that are no frame"]
         if self._is_noise_secret:
             data = bytes(len(data))
             comments.append("redacted: they may be a part of a secret")
-        self._add(kind, "in", data, (*comments,), self._noise_us)
+        self._add(kind, direction, data, (*comments,), side.noise_us)
 
     @property
     def _is_noise_secret(self) -> bool:
         """Tell whether bytes that are no frame may be a part of a secret."""
         if self._is_plain:
             return False
-        return self._hides_noise or any(r.has_met_secrets for r in self._redactors.values())
+        sides = self._sides.values()
+        return self._hides_noise or any(side.redactor.has_met_secrets for side in sides)
 
     def _add(
         self,

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from umi_cli.errors import LostError
+from umi_cli.link.frame import Direction
 from umi_cli.optical.characters import LineSettings
 from umi_cli.optical.messages import RATES
 from umi_cli.virtual.examiner import ExaminerLine
@@ -35,17 +36,31 @@ def terminal_settings(master: int) -> LineSettings:
     return LineSettings(baud=_SPEEDS.get(termios.tcgetattr(master)[5], OTHER_BAUD))
 
 
+class Watch(Protocol):
+    """Sees what passes on a line."""
+
+    def on_served(self, direction: Direction, data: bytes, *, is_sign_on: bool = False) -> None:
+        """Take a piece of what came "in" from the reader, or went "out" to it."""
+        ...
+
+    def close(self) -> None:
+        """Note that nothing more will pass."""
+        ...
+
+
 class Channel:
     """A line and what it is served on.
 
     Args:
         line: the virtual meter's end.
         port: a socket or a descriptor, which it closes.
+        watch: sees what passes, if anybody wants that.
     """
 
-    def __init__(self, line: Line, port: socket.socket | int) -> None:
+    def __init__(self, line: Line, port: socket.socket | int, watch: Watch | None = None) -> None:
         self.line = line
         self.port = port
+        self._watch = watch
         self._unsent = bytearray()
 
     @property
@@ -63,8 +78,25 @@ class Channel:
         """Tell whether readers come and go without the channel ending."""
         return isinstance(self.port, int)
 
-    def put(self, chunks: list[bytes]) -> None:
-        """Take what is to be sent."""
+    def pass_on(self, data: bytes, now: float, utc: float) -> None:
+        """Give the line what came in."""
+        self._show("in", data)
+        self.line.receive_data(data, now, utc)
+
+    def fetch(self) -> None:
+        """Take from the line what is to be sent."""
+        chunks = self.line.data_to_send()
+        for chunk in chunks:
+            self._show("out", chunk)
+        self._put(chunks)
+
+    def _show(self, direction: Direction, data: bytes) -> None:
+        if self._watch is not None:
+            line = self.line
+            is_sign_on = isinstance(line, OpticalPort) and not line.sign_on.is_umi
+            self._watch.on_served(direction, data, is_sign_on=is_sign_on)
+
+    def _put(self, chunks: list[bytes]) -> None:
         self._unsent += b"".join(chunks)
 
     def read(self) -> bytes | None:
@@ -97,6 +129,11 @@ class Channel:
     def close(self) -> None:
         """Forget the line and close what it was served on."""
         self.line.close()
+        if self._watch is not None:
+            self._watch.close()
+        self._close_port()
+
+    def _close_port(self) -> None:
         if isinstance(self.port, int):
             os.close(self.port)
         else:
@@ -146,10 +183,17 @@ class FrameChannel(Channel):
         line: the Host's end.
         port: the pins.
         on_lost: told once why the Peripheral is gone.
+        watch: sees what passes, if anybody wants that.
     """
 
-    def __init__(self, line: HostLine, port: FramePort, on_lost: Callable[[str], None]) -> None:
-        super().__init__(line, port.fileno())
+    def __init__(
+        self,
+        line: HostLine,
+        port: FramePort,
+        on_lost: Callable[[str], None],
+        watch: Watch | None = None,
+    ) -> None:
+        super().__init__(line, port.fileno(), watch)
         self.host_line = line
         self._port = port
         self._on_lost = on_lost
@@ -166,8 +210,7 @@ class FrameChannel(Channel):
         times = (self.line.deadline, self._port.deadline)
         return min((time for time in times if time is not None), default=None)
 
-    def put(self, chunks: list[bytes]) -> None:
-        """Take the frames that are to be sent."""
+    def _put(self, chunks: list[bytes]) -> None:
         self._frames += chunks
 
     def read(self) -> bytes | None:
@@ -194,7 +237,5 @@ class FrameChannel(Channel):
             self._on_lost(str(error))
             raise ConnectionError(str(error)) from error
 
-    def close(self) -> None:
-        """Forget the line and switch the port off."""
-        self.line.close()
-        self._port.close()
+    def _close_port(self) -> None:
+        self._port.close()  # which switches it off

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from umi_cli.errors import InputError, NoSuchPortError, PortBusyError, PortPermissionError, UmiError
 from umi_cli.optical.characters import SIGN_ON_SETTINGS
-from umi_cli.virtual.channels import Channel, FrameChannel, FramePort, Line
+from umi_cli.virtual.channels import Channel, FrameChannel, FramePort, Line, Watch
 from umi_cli.virtual.examiner import Examiner
 from umi_cli.virtual.host import Host
 from umi_cli.virtual.optical_port import OpticalPort
@@ -34,11 +34,18 @@ class Server:
     Args:
         meter: gives each reader its line; the server does not close it.
         host: the Host with its ports that the meter is, if readers are to reach those.
+        watch: returns what sees what passes on a line, by its name, if anybody wants that.
     """
 
-    def __init__(self, meter: Simulation | Examiner, host: Host | None = None) -> None:
+    def __init__(
+        self,
+        meter: Simulation | Examiner,
+        host: Host | None = None,
+        watch: Callable[[str], Watch | None] = lambda name: None,
+    ) -> None:
         self._meter = meter
         self._host = host
+        self._watch = watch
         self._ports: list[FrameChannel] = []
         self._selector = selectors.DefaultSelector()
         self._listeners: list[socket.socket] = []
@@ -99,15 +106,16 @@ class Server:
         Raises:
             InputError: the name is taken by a file, or cannot be made.
         """
-        self._open_terminal(link, self._new_line())
+        name = self._next_name()
+        self._open_terminal(link, self._new_line(name), name)
         return f"serial:{link}"
 
     def open_optical(self, link: Path) -> str:
         """Serve an optical port on a pseudo-terminal; as `open_terminal`."""
-        self._names += 1
-        port = self._meter.new_optical_port(f"line {self._names}")
+        name = self._next_name()
+        port = self._meter.new_optical_port(name)
         port.settings = SIGN_ON_SETTINGS
-        self._open_terminal(link, port)
+        self._open_terminal(link, port, name)
         return f"opto:{link}"
 
     def press_key(self) -> None:
@@ -116,27 +124,27 @@ class Server:
             if isinstance(channel.line, OpticalPort):
                 channel.line.press_key(time.monotonic())
 
-    def _open_terminal(self, link: Path, line: Line) -> None:
+    def _open_terminal(self, link: Path, line: Line, name: str) -> None:
         if not link.name:  # as of an empty text, which is the working directory
             raise InputError(f"{link} is no name for a pseudo-terminal", hint="write /tmp/meter")
         master, slave = os.openpty()
         tty.setraw(slave)  # it stays open: a reader may come and go
         self._slaves.append(slave)
-        name = os.ttyname(slave)
+        terminal = os.ttyname(slave)
         os.set_blocking(master, False)
-        self._add(Channel(line, master), master)
+        self._add(Channel(line, master, self._watch(name)), master)
         try:
-            if link.is_symlink() and link.readlink().parent == Path(name).parent:
-                if link.exists() and str(link.readlink()) != name:
+            if link.is_symlink() and link.readlink().parent == Path(terminal).parent:
+                if link.exists() and str(link.readlink()) != terminal:
                     raise PortBusyError(
                         f"{link} leads to {link.readlink()}, which is in use",
                         hint="take another name; if no sim serves it any more, remove the link",
                     )
                 link.unlink()  # left behind by a run that was killed
-            link.symlink_to(name)
+            link.symlink_to(terminal)
         except OSError as error:
             raise InputError(f"cannot make the link {link}: {error.strerror}") from error
-        self._links[link] = name
+        self._links[link] = terminal
 
     def run(self, until_s: float = math.inf) -> None:
         """Serve until `stop` is called, or until a moment (monotonic seconds)."""
@@ -192,16 +200,19 @@ class Server:
     def _add_connection(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        name = self._next_name()
         try:
-            line = self._new_line()
+            line = self._new_line(name)
         except InputError:  # no link address is left for it
             connection.close()
             return
-        self._add(Channel(line, connection), connection)
+        self._add(Channel(line, connection, self._watch(name)), connection)
 
-    def _new_line(self) -> Line:
+    def _next_name(self) -> str:
         self._names += 1
-        name = f"line {self._names}"
+        return f"line {self._names}"
+
+    def _new_line(self, name: str) -> Line:
         return self._host.new_reader(name) if self._host else self._meter.new_line(name)
 
     def add_port(
@@ -216,7 +227,7 @@ class Server:
         if self._host is None:
             raise ValueError("there is no Host to have ports")
         line = self._host.new_port(address, wants_authentication=wants_authentication)
-        channel = FrameChannel(line, port, on_lost)
+        channel = FrameChannel(line, port, on_lost, self._watch(f"port {address}"))
         self._ports.append(channel)
         self._channels.add(channel)
         self._timed.add(channel)
@@ -252,7 +263,7 @@ class Server:
 
     def _pass_on(self, channel: Channel, data: bytes) -> None:
         """Give a line what came in; under a Host it may be for any other line."""
-        self._tend(channel, lambda now, utc: channel.line.receive_data(data, now, utc))
+        self._tend(channel, lambda now, utc: channel.pass_on(data, now, utc))
         if self._host is not None:
             for other in list(self._channels):
                 if other is not channel and other in self._channels:
@@ -279,7 +290,7 @@ class Server:
         line = channel.line
         channel.look_at_reader()
         act(time.monotonic(), time.time())
-        channel.put(line.data_to_send())
+        channel.fetch()
         (self._timed.discard if channel.deadline is None else self._timed.add)(channel)
         if line.is_hung_up and not channel.is_terminal:
             self._drop(channel)
