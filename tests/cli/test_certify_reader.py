@@ -216,6 +216,16 @@ def test_a_person_is_told_what_to_have_the_reader_do() -> None:
     assert re.search(r"link +1 +1 +0", stdout)
 
 
+def test_only_what_is_worse_than_the_baseline_fails(tmp_path: Path) -> None:
+    earlier = str(tmp_path / "earlier.json")
+    words = (*AS_METER, *TCP, *TIMEOUT, "--only", "RDR-003")
+    hasty = ("--each", f"{OURS} --retries 0 {READ}")
+    assert run_umi(*words, *hasty, "--out", earlier).exit == 53
+    assert run_umi(*words, *hasty, "--baseline", earlier).exit == 0
+    patient = run_umi(*words, "--each", f"{OURS} {READ}", "--baseline", earlier, "--json")
+    assert patient.document["data"]["baseline"]["newly_passing"] == ["RDR-003"]
+
+
 def test_what_was_played_is_told_when_it_is_interrupted(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     text = f"open({str(note)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from umi_cli.certify.report import SCHEMA, BaselineRecord, RunReport
@@ -64,6 +64,11 @@ def _earlier(document: Mapping[str, Any], file: str) -> Earlier:
         verdicts={str(each["number"]): Verdict(each["verdict"]) for each in document["tests"]},
         was_as_before=state is None or not (state["changes"] or state["failure"]),
     )
+
+
+def compared(report: RunReport, earlier: Earlier) -> RunReport:
+    """Return a report that tells, too, how its run differs from an earlier one."""
+    return replace(report, baseline=compare(report, earlier))
 
 
 def compare(report: RunReport, earlier: Earlier) -> BaselineRecord:

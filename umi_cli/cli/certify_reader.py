@@ -24,7 +24,9 @@ TIMEOUT_S = 2.0  # of a reader on TCP, where nothing else is said
 LIMIT_S = 120.0
 NUMBERS = "RDR-"
 _TASKED = re.compile(r"(read|many|long|session|role)=(.*)", re.DOTALL)
-_SHARED = ("only", "level", "listing", "explain", "out", "junit", "html", "ca_key", "ca_cert")
+_SHARED = (
+    "only", "level", "listing", "explain", "out", "junit", "html", "baseline", "ca_key", "ca_cert",
+)  # fmt: skip
 """The options of `umi certify` that hold for readers, too."""
 _OF_DEVICES = {
     "allow_changes": "--allow-changes",
@@ -33,7 +35,6 @@ _OF_DEVICES = {
     "power": "--power",
     "quiet": "--quiet",
     "seed": "--seed",
-    "baseline": "--baseline",
     "resume": "--resume",
 }
 
@@ -49,6 +50,7 @@ class ReaderWishes:
     out: str | None
     junit: str | None
     html: str | None
+    baseline: str | None
     ca_key: str | None
     ca_cert: str | None
     tcp: tuple[str, ...]
@@ -146,10 +148,11 @@ def certify_reader(app: "App", wishes: ReaderWishes) -> "RunReport | None":
     from umi_cli.cli.certify_reader_run import ReaderRun
 
     certify_files.check_places(wishes.out, wishes.junit, wishes.html)
+    earlier = None if wishes.baseline is None else certify_files.load_baseline(wishes.baseline)
     _check_ways(wishes)
     authority = certify_bench.proofs_of(app, None, wishes.ca_key, wishes.ca_cert).authority
     run = ReaderRun(app, cases, wishes, _meter_options(app, wishes), authority)
-    return run.run()
+    return run.run(earlier)
 
 
 def parse_each(texts: Sequence[str]) -> dict[str, list[str]]:

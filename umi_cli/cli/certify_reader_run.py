@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from umi_cli import __version__
+from umi_cli.certify.baseline import Earlier, compared
 from umi_cli.certify.case import Need
 from umi_cli.certify.reader_case import ReaderCase, judge_reader
 from umi_cli.certify.reader_record import Conversation, ReaderRecorder
@@ -99,8 +100,12 @@ class ReaderRun:
         self._reader: UmiId | None = None
         self._addresses: list[str] = []
 
-    def run(self) -> RunReport:
-        """Play the scenarios; return the report, which has been written and shown."""
+    def run(self, earlier: Earlier | None) -> RunReport:
+        """Play the scenarios; return the report, which has been written and shown.
+
+        Args:
+            earlier: an earlier report that it is compared with.
+        """
         started = timestamp(datetime.now(UTC))
         stopped: BaseException | None = None
         try:
@@ -113,6 +118,8 @@ class ReaderRun:
         except (KeyboardInterrupt, Terminated) as error:
             stopped = error
         report = self._report(started, "it was interrupted" if stopped else "")
+        if earlier is not None:
+            report = compared(report, earlier)
         if report.tests:
             self._tell(report)
         if stopped is not None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from umi_cli import __version__
+from umi_cli.certify.baseline import Earlier, compared
 from umi_cli.certify.case import Failure
 from umi_cli.certify.journal import RunJournal
 from umi_cli.certify.report import (
@@ -25,7 +26,6 @@ from umi_cli.output import streams
 from umi_cli.output.render import timestamp, to_plain
 
 if TYPE_CHECKING:
-    from umi_cli.certify.baseline import Earlier
     from umi_cli.certify.bench import Bench
     from umi_cli.certify.case import Case
     from umi_cli.cli.certify import Wishes
@@ -97,7 +97,7 @@ class Run:
             self._progress.finish()
         return self._results
 
-    def report(self, results: "Sequence[Result]", earlier: "Earlier | None") -> RunReport:
+    def report(self, results: "Sequence[Result]", earlier: Earlier | None) -> RunReport:
         """Return the record of the run, the state of the device after it included."""
         bench, catalogue = self._bench, self._bench.catalogue
         report = RunReport(
@@ -121,7 +121,7 @@ class Run:
             state=self._state(),
             baseline=None,
         )
-        return report if earlier is None else _compared(report, earlier)
+        return report if earlier is None else compared(report, earlier)
 
     def forget(self) -> None:
         """Forget what was kept: the run has come to its end."""
@@ -205,14 +205,6 @@ class Run:
                 f"how far the run is cannot be kept: {error.strerror or error}",
                 hint="make room, or name another place with XDG_STATE_HOME",
             ) from error
-
-
-def _compared(report: RunReport, earlier: "Earlier") -> RunReport:
-    from dataclasses import replace
-
-    from umi_cli.certify.baseline import compare
-
-    return replace(report, baseline=compare(report, earlier))
 
 
 def say_failure(test: CaseRecord) -> None:
