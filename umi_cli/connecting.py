@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,24 +97,29 @@ def connect(
     if timeout_s is not None:
         _check_wait_s(timeout_s)
     catalogue = Catalogue.load(datasheet)
-    transport, host, port = _open_ends(parsed, catalogue, observer, on_event, notify, trace)
-    if trace:
-        trace.begin(transport.clock, transport.idle_gap_s, takes_commands=host is not None)
-    session = Session(
-        transport,
-        own_id=umi_id,
-        protection=_protection(credentials),
-        attempts=retries + 1,
-        timeout_s=timeout_s,
-        port=port,
-        dry_run=dry_run,
-        observer=_both(observer, trace.on_link if trace else None),
-        witness=trace.on_message if trace else None,
-        host=host,
-    )
-    if credentials is not None and port and parsed.kind != "spi":
-        session.introduce_to_host(_protection(credentials), transport)
-    return Meter(transport, session, catalogue)
+    protection, introduction = _protection(credentials), _protection(credentials)
+    with ExitStack() as stack:  # a port that has opened does not stay open if we get no further
+        transport, host, port = _open_ends(parsed, catalogue, observer, on_event, notify, trace)
+        stack.callback(transport.close)
+        if trace:
+            trace.begin(transport.clock, transport.idle_gap_s, takes_commands=host is not None)
+        session = Session(
+            transport,
+            own_id=umi_id,
+            protection=protection,
+            attempts=retries + 1,
+            timeout_s=timeout_s,
+            port=port,
+            dry_run=dry_run,
+            observer=_both(observer, trace.on_link if trace else None),
+            witness=trace.on_message if trace else None,
+            host=host,
+        )
+        if credentials is not None and port and parsed.kind != "spi":
+            session.introduce_to_host(introduction, transport)
+        meter = Meter(transport, session, catalogue)
+        stack.pop_all()
+    return meter
 
 
 def _open_ends(

@@ -50,9 +50,8 @@ def atomic_writer(path: Path, *, mode: int = 0o644, replace: bool = True) -> Ite
     """
     _check_place(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, _CREATE, PRIVATE_MODE)
     try:
-        with os.fdopen(descriptor, "w+b") as file:
+        with os.fdopen(os.open(temporary, _CREATE, PRIVATE_MODE), "w+b") as file:
             yield file
             file.flush()
             os.fchmod(file.fileno(), mode)
@@ -62,7 +61,7 @@ def atomic_writer(path: Path, *, mode: int = 0o644, replace: bool = True) -> Ite
         else:
             os.link(temporary, path)  # unlike a rename, it fails where a file is already there
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # most often it is not there; else why it failed is told
             temporary.unlink()
     _sync_directory(path.parent)
 
@@ -95,6 +94,7 @@ def open_private(path: Path, magic: bytes) -> int:
 
     Raises:
         FileExistsError: there is something else.
+        BlockingIOError: somebody else writes to it so.
         OSError: it cannot be opened.
     """
     descriptor = os.open(path, _ANEW, PRIVATE_MODE)
@@ -102,6 +102,7 @@ def open_private(path: Path, magic: bytes) -> int:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise FileExistsError(errno.EEXIST, "there is something that is no regular file")
+        _lock(descriptor)
         if os.read(descriptor, len(magic)) not in (b"", magic):
             raise FileExistsError(errno.EEXIST, "there is another kind of file, which stays")
         os.fchmod(descriptor, PRIVATE_MODE)
@@ -112,6 +113,13 @@ def open_private(path: Path, magic: bytes) -> int:
         if not is_taken:
             os.close(descriptor)
     return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BlockingIOError(errno.EWOULDBLOCK, "another program is writing to it") from error
 
 
 class GrowingFile:

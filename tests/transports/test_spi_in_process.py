@@ -302,7 +302,6 @@ def test_a_reset_brings_it_back(port: Port) -> None:
         transport.send(question())
         port.clock.sleep(0.01)
         transport.send(question(2))  # and the answer to the first one is fetched
-        transport.misses = 2
         port.log.clear()
         began = port.clock.monotonic()
         transport.recover()
@@ -310,6 +309,18 @@ def test_a_reset_brings_it_back(port: Port) -> None:
         assert port.clock.monotonic() - began > RESET_S
         assert transport.misses == 0
         assert not transport.has_frame()
+        settle(transport)
+
+
+def test_a_call_for_nothing_is_a_miss_until_a_reset(port: Port) -> None:
+    with port.open() as transport:
+        settle(transport)
+        port.faults.stuck, port.cure = True, "reset"
+        for missed in (1, 2, 3):
+            assert not any(transport.receive(transport.clock.monotonic() + 1))
+            assert transport.misses == missed
+        transport.recover()
+        assert transport.misses == 0
         settle(transport)
 
 

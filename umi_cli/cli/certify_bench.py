@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from umi_cli.cli.orders import Held
 from umi_cli.errors import InputError, KeyUnusableError, LostError, NoAnswerError, UmiError
 
 if TYPE_CHECKING:
@@ -191,13 +192,16 @@ def _run_command(meter: "Meter", words: list[str]) -> None:
     import subprocess
 
     try:
-        done = subprocess.run(  # noqa: S603 - the user's own command, without a shell
-            words,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=POWER_LIMIT_S,
-            check=False,
-        )
+        # Ended in the middle, it might leave the device without power: Ctrl-C waits for it.
+        with Held():
+            done = subprocess.run(  # noqa: S603 - the user's own command, without a shell
+                words,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=POWER_LIMIT_S,
+                check=False,
+                start_new_session=True,
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UmiError(f"--power: {words[0]} did not run: {error}") from error
     if done.returncode:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from umi_cli.cli.orders import Terminated
 from umi_cli.errors import InputError, UmiError
+from umi_cli.output.streams import OutputClosedError
 
 if TYPE_CHECKING:
     from umi_cli.certify.fuzz_case import FuzzCase
@@ -76,6 +77,10 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+_KNOWN_ENDS = (UmiError, OutputClosedError, KeyboardInterrupt, Terminated)
+"""What ends a run and is no crash."""
+
+
 class UnderWay:
     """The name of the case that is being sent, in a file: a crash of anything leaves it behind.
 
@@ -87,8 +92,15 @@ class UnderWay:
         self._descriptor = descriptor
 
     def name(self, case: "FuzzCase") -> None:
-        """Write the name of a case, before anything of it is sent."""
-        os.pwrite(self._descriptor, f"{case.name:{UNDER_WAY_BYTES}}\n".encode(), 0)
+        """Write the name of a case, before anything of it is sent.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            os.pwrite(self._descriptor, f"{case.name:{UNDER_WAY_BYTES}}\n".encode(), 0)
+        except OSError as error:
+            raise InputError(f"cannot write which case is sent: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -106,7 +118,7 @@ def under_way(directory: Path) -> Iterator[UnderWay]:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     try:
         yield UnderWay(descriptor)
-    except (UmiError, KeyboardInterrupt, Terminated):  # ends that have a name of their own
+    except _KNOWN_ENDS:
         path.unlink(missing_ok=True)
         raise
     else:

@@ -79,35 +79,42 @@ def upload(app: App, path: Path, **options: Any) -> None:
     wishes = Wishes(**options)
     if wishes.allow_downgrade and not wishes.reason:
         raise InputError("a downgrade wants a reason", hint='add --reason "why"')
-    with naming_the_failure():
-        header = _verify(app, path, wishes)
-    with app.connect() as meter, _opened(path) as file:
-        _upload(app, meter, file, path, header, wishes)
+    with _opened(path) as file:  # once: what is sent is what was verified
+        was = _measure(file)
+        with naming_the_failure():
+            header = _verify(app, file, wishes)
+        with app.connect() as meter:
+            if _measure(file) != was:
+                raise InputError(
+                    f"{path} has changed since it was verified: nothing was sent",
+                    hint="give the command again, once nobody writes to the file any more",
+                )
+            _upload(app, meter, file, path, header, wishes)
 
 
-def _verify(app: App, path: Path, wishes: Wishes) -> "ImageHeader":
+def _verify(app: App, file: BinaryIO, wishes: Wishes) -> "ImageHeader":
     """Verify a package without a device; return its header."""
     from umi_cli.images.package import PackageReader
     from umi_cli.images.verify import Demands, verify_package
 
-    with _opened(path) as file:
-        header = _header_of(file)
-        demands = Demands(at_s=_now_s())
-        if header.sealing is not None and wishes.decrypt_key is None:
-            from umi_cli.images.failures import refusing
-            from umi_cli.images.verify import check_header
+    file.seek(0)
+    header = _header_of(file)
+    demands = Demands(at_s=_now_s())
+    if header.sealing is not None and wishes.decrypt_key is None:
+        from umi_cli.images.failures import refusing
+        from umi_cli.images.verify import check_header
 
-            check_header(header, demands)
-            with refusing():
-                PackageReader(file).read()
-            app.note("it is encrypted: hash and signature are the device's to check")
-            return header
-        find_key = None
-        if wishes.decrypt_key is not None:
-            from umi_cli.cli.image_keys import finder
+        check_header(header, demands)
+        with refusing():
+            PackageReader(file).read()
+        app.note("it is encrypted: hash and signature are the device's to check")
+        return header
+    find_key = None
+    if wishes.decrypt_key is not None:
+        from umi_cli.cli.image_keys import finder
 
-            find_key = finder(app, wishes.decrypt_key)
-        verify_package(file, _authority(app, wishes), demands, find_key=find_key)
+        find_key = finder(app, wishes.decrypt_key)
+    verify_package(file, _authority(app, wishes), demands, find_key=find_key)
     return header
 
 

@@ -66,13 +66,19 @@ class Held:
     """
 
     def __enter__(self) -> None:
+        from umi_cli.transports.undisturbed import undisturbed
+
         self._orders = Orders()
         self._before = self._orders.handlers
-        self._orders.hold()
+        with undisturbed():
+            self._orders.hold()
 
     def __exit__(self, *raised: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        from umi_cli.transports.undisturbed import undisturbed
+
+        with undisturbed():  # or one would be obeyed while others are held back for ever
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
         for number in self._orders.held[:1]:
             signal.raise_signal(number)
 

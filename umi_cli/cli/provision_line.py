@@ -41,6 +41,7 @@ def line_of(app: "App", plan: "Plan") -> "Line":
     umi_ids = "..".join(map(str, identity.umi_ids))
     serials = "..".join(identity.serials)
     trusted = tuple(each for path in plan.trusted for each in load_chain(str(path)))
+    package = _package(plan)
     line = Line(
         plan=plan,
         catalogue=catalogue,
@@ -59,7 +60,8 @@ def line_of(app: "App", plan: "Plan") -> "Line":
             if "umi_id" in each
         },
         terms=lambda serial: _terms(plan, authority, serial),
-        image=_image(plan),
+        image=None if package is None else _header_of(package),
+        package=package or b"",
         writes=tuple(
             Written(part=part, raw=raw)
             for part, raw in (written(catalogue, each) for each in plan.writes)
@@ -145,46 +147,58 @@ def _terms(plan: "Plan", authority: "Authority", serial: bytes) -> "Terms":
     )
 
 
-def _image(plan: "Plan") -> "ImageHeader | None":
+def _package(plan: "Plan") -> bytes | None:
+    """Return the bytes of the plan's package, once: a file that is replaced is another plan's."""
     if plan.image is None:
         return None
-    from umi_cli.images.failures import refusing
-    from umi_cli.images.package import PackageReader
-
     try:
-        with plan.image.open("rb") as file, refusing():
-            reader = PackageReader(file)
-            reader.read()
+        return plan.image.read_bytes()
     except OSError as error:
         message = f"{plan.image} cannot be read: {error.strerror or error}"
         raise plan.image_fault("file", message) from error
+
+
+def _header_of(package: bytes) -> "ImageHeader":
+    """Return the header of a package that is whole."""
+    from io import BytesIO
+
+    from umi_cli.images.failures import refusing
+    from umi_cli.images.package import PackageReader
+
+    with refusing():
+        reader = PackageReader(BytesIO(package))
+        reader.read()
     return reader.header
 
 
 def uploader(app: "App", line: "Line") -> "UploadImage":
     """Return what uploads the plan's image to a unit."""
+    from io import BytesIO
+
     from umi_cli.crypto import sha256
     from umi_cli.device.image_upload import UploadResult, first_block_bytes, read_running, upload
     from umi_cli.device.meter import Meter
     from umi_cli.images.upload import Transfer
 
+    package, image = line.package, line.image
+    digest = sha256(package)
+
     def send(meter: Meter) -> None:
-        path, image = line.plan.image, line.image
-        if path is None or image is None:
+        if image is None:
             return
-        with path.open("rb") as file:
-            raw = file.read()
-            transfer = Transfer(
-                file=file, length_bytes=len(raw), sha256=sha256(raw), request=lambda _: None
-            )
-            result = UploadResult(before=read_running(meter))
-            upload(
-                meter,
-                transfer,
-                version=image.label.version,
-                block_bytes=first_block_bytes(meter, None),
-                state=None,
-                result=result,
-            )
+        transfer = Transfer(
+            file=BytesIO(package),
+            length_bytes=len(package),
+            sha256=digest,
+            request=lambda _: None,
+        )
+        upload(
+            meter,
+            transfer,
+            version=image.label.version,
+            block_bytes=first_block_bytes(meter, None),
+            state=None,
+            result=UploadResult(before=read_running(meter)),
+        )
 
     return send

@@ -19,6 +19,7 @@ JOURNAL_UNUSABLE = JournalError.exit_code
 COUNTED = (0, 50, 51, 53)
 """How a station ends whose units have all been counted."""
 READ_BYTES = 65_536
+END_S = 60.0  # a station that was told to end signs off, and writes to a journal that may be away
 
 
 def run_stations(
@@ -31,19 +32,19 @@ def run_stations(
         UnitFailedError: a station ended before its day was over.
     """
     counts = {"done": 0, "failed": 0, "conflict": 0, "interrupted": 0}
+    processes: dict[str, subprocess.Popen[bytes]] = {}
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
-        processes = {}
+        stack.callback(_end, processes)
         for number, address in enumerate(addresses, start=1):
             command = _command(app, plan, url, operator, address, wait_s)
             with Held():
-                process = subprocess.Popen(  # noqa: S603 - this very program
+                processes[address] = subprocess.Popen(  # noqa: S603 - this very program
                     [*command, *_tracing(app, number)],
                     stdout=subprocess.PIPE,
                     stdin=subprocess.DEVNULL,
+                    start_new_session=True,  # Ctrl-C comes to us alone, and each is told once
                 )
-                stack.callback(_end, process)
-            processes[address] = process
-            selector.register(process.stdout, selectors.EVENT_READ, address)  # type: ignore[arg-type]
+            selector.register(processes[address].stdout, selectors.EVENT_READ, address)  # type: ignore[arg-type]
         unread = dict.fromkeys(addresses, b"")
         while selector.get_map():
             for key, _ in selector.select():
@@ -98,13 +99,16 @@ def _tracing(app: "App", number: int) -> list[str]:
     return ["--trace", path, *(["--trace-plain"] if settings.trace_plain else [])]
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a station that is still at work; it leaves its unit so that it can go on."""
-    if process.poll() is None:
-        process.terminate()
-    process.wait()
-    if process.stdout:
-        process.stdout.close()
+def _end(processes: "dict[str, subprocess.Popen[bytes]]") -> None:
+    """End the stations that are still at work; each leaves its unit so that it can go on."""
+    for process in processes.values():
+        process.terminate()  # all of them, before one is waited for
+    for process in processes.values():
+        try:
+            process.communicate(timeout=END_S)  # what it still says, it must get rid of
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
 
 def _take(app: "App", address: str, line: dict[str, Any], counts: dict[str, int]) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 
 from umi_cli.certify.report import CommandRecord, printable
 from umi_cli.errors import InputError
@@ -41,12 +42,19 @@ class ReaderProcess:
     @property
     def has_ended(self) -> bool:
         """Tell whether it has ended."""
-        return self._process.poll() is not None
+        if self._process.returncode is not None or not hasattr(os, "waitid"):  # macOS before 3.13
+            return self._process.poll() is not None
+        # Nobody collects it yet: until `end` its number, and its group's, is given to nobody else.
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid, options) is not None
 
     @property
     def exit(self) -> int | None:
-        """Return what it ended with: below 0 by a signal of others, None if we have ended it."""
-        return None if self.was_killed else self._process.poll()
+        """Return what it ended with, once `end` was called; below 0 by a signal of others.
+
+        None if we have ended it.
+        """
+        return None if self.was_killed else self._process.returncode
 
     @property
     def last_words(self) -> str:
@@ -57,10 +65,10 @@ class ReaderProcess:
     def end(self) -> CommandRecord:
         """End it if it has not, with all that it started; return how it ended."""
         if self._record is None:
-            if not self.has_ended:
-                self.was_killed = True
+            self.was_killed = not self.has_ended
+            with suppress(ProcessLookupError):  # what it has left behind is ended, too
                 os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+            self._process.wait()
             self._record = CommandRecord(exit=self.exit, stderr=self._said())
         return self._record
 

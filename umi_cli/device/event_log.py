@@ -14,7 +14,7 @@ from umi_cli.device.backwards import Newer, Tail, read_backwards, read_newer
 from umi_cli.device.meter import Meter
 from umi_cli.errors import AccessDeniedError, NotInDatasheetError
 from umi_cli.objects.composites import Array
-from umi_cli.types import ObjectPart, from_datetime
+from umi_cli.types import EPOCH, ObjectPart, from_datetime
 
 STATUS, TABLE, CONTROL = "event-status", "event-table", "event-control"
 CHUNK = 128  # entries, on a line that is quick; a slow one says itself how much at once
@@ -129,7 +129,7 @@ class EventLog:
         Raises:
             UmiError: as `Meter.read` does, if nothing came at all.
         """
-        edge = None if moment is None else moment - CLOCK_MARGIN
+        edge = None if moment is None else max(moment, EPOCH + CLOCK_MARGIN) - CLOCK_MARGIN
 
         def is_enough(known: Sequence[LoggedEvent]) -> bool:
             latest = _latest_before(known[0])

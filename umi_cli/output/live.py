@@ -48,5 +48,5 @@ class LiveScreen:
     def close(self) -> None:
         """Show the cursor again; twice is harmless."""
         if self._is_open:
-            self._is_open = False
             self._write(SHOW_CURSOR)
+            self._is_open = False  # last: a signal may come in between

@@ -5,7 +5,7 @@ Everything is looked at here, so that a plan that cannot work stops before the f
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from umi_cli.certificates.cvc import Certificate
 from umi_cli.certificates.issue import Terms
@@ -87,6 +87,8 @@ class Line:
     terms: Callable[[bytes], Terms]
     """Returns the terms of a certificate with a serial number."""
     image: ImageHeader | None = None
+    package: bytes = field(default=b"", repr=False)
+    """The file that the image is in, as it was read with the plan: it is what every unit gets."""
     writes: tuple[Written, ...] = ()
     accesses: tuple[Opened, ...] = ()
     tests: tuple[Tested, ...] = ()

@@ -47,9 +47,11 @@ class UnitLocks:
         try:
             yield
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-            os.close(descriptor)
+            try:
+                with contextlib.suppress(OSError):  # a file that stays locks nobody out
+                    path.unlink()
+            finally:
+                os.close(descriptor)
 
     def _lock(self, path: Path) -> int:
         self._directory.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)

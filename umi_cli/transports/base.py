@@ -6,6 +6,8 @@ from typing import Protocol, Self, runtime_checkable
 
 from umi_cli.optical.characters import LineSettings
 
+LONGEST_WAIT_S = 3600.0
+"""How long to wait at once: the system's limit is lower than a deadline may be."""
 Notify = Callable[[str], None]
 """Told, in a sentence, what takes long before it is waited for."""
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from umi_cli.errors import LostError, NoSuchPortError
-from umi_cli.transports.base import Clock, SystemClock
+from umi_cli.transports.base import LONGEST_WAIT_S, Clock, SystemClock
 from umi_cli.transports.board_options import BoardSettings
 from umi_cli.transports.bus import SpiBus, open_bus
 from umi_cli.transports.gpio import (
@@ -23,8 +23,6 @@ from umi_cli.transports.gpio import (
     request_output,
 )
 from umi_cli.transports.guardian import Guardian, Step
-
-LONGEST_WAIT_S = 3600.0  # the system's limit is lower than a deadline may be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

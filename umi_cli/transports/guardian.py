@@ -19,6 +19,7 @@ from typing import NoReturn, Self
 from weakref import WeakSet
 
 from umi_cli.errors import UmiError
+from umi_cli.transports.undisturbed import stoppers, undisturbed
 
 READY, FAREWELL = b"r", b"f"
 Step = Callable[[], None]
@@ -40,27 +41,30 @@ class Guardian:
     """
 
     def __init__(self, steps: Sequence[Step], keep: Collection[int]) -> None:
-        from signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask
-
+        self._pid = 0
         # No other program sees the ends (PEP 446). Not a pipe: it goes both ways.
         self._end, waits_at = (end.detach() for end in socket.socketpair())
         _hide_ends_from_children()
         _guardians.add(self)
-        # Nothing may interrupt the child before it ignores it: it would unwind our own stack.
-        mask = pthread_sigmask(SIG_BLOCK, _stoppers())
+        is_ready = False
         try:
-            self._pid = _fork()
-            if not self._pid:
-                _watch(steps, {waits_at, *keep}, waits_at)
-        except OSError:
-            self.hang_up()
-            raise
+            self._start(steps, keep, waits_at)
+            is_ready = True
+        finally:
+            if not is_ready:  # nobody else would know of the child
+                self._end_it()
+
+    def _start(self, steps: Sequence[Step], keep: Collection[int], waits_at: int) -> None:
+        try:
+            # Nothing may interrupt the child before it ignores it: it would unwind our own stack.
+            with undisturbed():
+                self._pid = _fork()
+                if not self._pid:
+                    _watch(steps, {waits_at, *keep}, waits_at)
         finally:
             os.close(waits_at)
-            pthread_sigmask(SIG_SETMASK, mask)
         # Until then a signal to the group would end the child too: nothing may be on yet.
         if os.read(self._end, 1) != READY:
-            self._end_it()
             raise OSError(errno.ECHILD, "the guardian has ended")
 
     def __enter__(self) -> Self:
@@ -81,6 +85,8 @@ class Guardian:
 
     def _end_it(self) -> None:
         self.hang_up()
+        if not self._pid:
+            return
         with suppress(ChildProcessError):  # who ignores SIGCHLD has no children to wait for
             os.waitpid(self._pid, 0)
 
@@ -108,13 +114,6 @@ def _close_ends() -> None:
         guardian.hang_up()
 
 
-def _stoppers() -> set[int]:
-    """Return the signals that end a session or a service: the end of the program tells of it."""
-    from signal import SIGHUP, SIGINT, SIGQUIT, SIGTERM
-
-    return {SIGHUP, SIGINT, SIGQUIT, SIGTERM}
-
-
 def _fork() -> int:
     with warnings.catch_warnings():
         # Python warns of locks that other threads hold; the child takes none of them.
@@ -128,7 +127,7 @@ def _watch(steps: Sequence[Step], keep: Collection[int], end: int) -> NoReturn:
 
     try:
         os.setsid()  # out of reach of the terminal's signals and of those to the group
-        for stopper in _stoppers():
+        for stopper in stoppers():
             signal(stopper, SIG_IGN)
         _close_all_but(keep)  # the terminal, the bus and the rest end with the program
         os.write(end, READY)

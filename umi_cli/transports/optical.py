@@ -22,6 +22,7 @@ from umi_cli.optical.sign_on import (
 )
 from umi_cli.transports.base import Clock, LinePort, Notify, tell_nobody
 from umi_cli.transports.serial import SerialPort, open_port
+from umi_cli.transports.undisturbed import undisturbed
 
 Observer = Callable[[Direction, bytes], None]
 IDLE_GAP_S = 0.5  # choice: characters may pause for 1.5 s, adapters and hosts do for less
@@ -182,11 +183,13 @@ class OpticalTransport:
     def close(self) -> None:
         """Sign off and close the port; twice is harmless."""
         if self._is_open:
-            self._is_open = False
-            try:
-                self._sign_off()
-            finally:
-                self._port.close()
+            # An order in the pause before the break would leave the meter in its session.
+            with undisturbed():
+                self._is_open = False
+                try:
+                    self._sign_off()
+                finally:
+                    self._port.close()
 
     def _sign_off(self) -> None:
         """End the meter's session with a break, and see it out: a port that closes drops bytes."""

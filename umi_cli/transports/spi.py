@@ -43,8 +43,7 @@ class SpiTransport:
         self._on_close = on_close
         self._inbox: list[bytes] = []
         self._is_present = False
-        self.misses = 0
-        """How often in a row the peripheral did not wake to take a frame."""
+        self._unwoken = self._empty = 0
         why = f"INTB did not fall within {READY_WITHIN_S:g} s of the reset"
         try:
             self._is_present = self._power_up()
@@ -69,6 +68,11 @@ class SpiTransport:
         """Return where the time comes from."""
         return self._board.clock
 
+    @property
+    def misses(self) -> int:
+        """Return how often in a row it did not wake to take a frame, or had none when it called."""
+        return max(self._unwoken, self._empty)
+
     def send(self, data: bytes) -> None:
         """Wake the peripheral and clock a frame out.
 
@@ -84,9 +88,9 @@ class SpiTransport:
         try:
             if self._board.wait_for_int(True, self._in(WAKE_WITHIN_S)):
                 self._board.exchange(data)
-                self.misses = 0
+                self._unwoken = 0
             else:
-                self.misses += 1
+                self._unwoken += 1
         finally:
             self._board.select(False)
         self._board.wait_for_int(False, self._in(RISE_WITHIN_S))
@@ -108,6 +112,9 @@ class SpiTransport:
             data = self._board.exchange(bytes(HEADER_BYTES))
             if _begins_a_frame(data):
                 data += self._board.exchange(bytes(data[2] + CRC_BYTES))
+                self._empty = 0
+            else:  # an INTB that hangs would have us listen for ever
+                self._empty += 1
         finally:
             self._board.select(False)
         self._board.wait_for_int(False, self._in(RISE_WITHIN_S))
@@ -133,7 +140,7 @@ class SpiTransport:
             LostError: it does not come back; the port is off.
         """
         self._inbox.clear()
-        self.misses = 0
+        self._unwoken = self._empty = 0
         if self._reset(RESET_S):
             return
         if self._board.switches_power and self.restart():

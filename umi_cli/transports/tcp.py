@@ -13,7 +13,7 @@ from umi_cli.errors import (
     PortPermissionError,
 )
 from umi_cli.link.stream import DEFAULT_IDLE_GAP_S
-from umi_cli.transports.base import Clock, Notify, Steady, SystemClock, tell_nobody
+from umi_cli.transports.base import LONGEST_WAIT_S, Clock, Notify, Steady, SystemClock, tell_nobody
 
 CONNECT_TIMEOUT_S = 10.0
 CALL_TIMEOUT_S = 60.0  # how long we wait for a meter to call
@@ -51,16 +51,20 @@ class TcpTransport(Steady):
 
     def receive(self, deadline: float) -> bytes:
         """Return what is there; nothing at the deadline; `LostError` if the peer has hung up."""
-        wait_s = max(0.0, deadline - self.clock.monotonic())
         try:
-            if not self._readable.poll(wait_s * 1000):
-                return b""
+            while not self._readable.poll(self._wait_ms(deadline)):
+                if self.clock.monotonic() >= deadline:
+                    return b""
             data = self._socket.recv(CHUNK_BYTES)
         except OSError as error:
             raise LostError(f"{self.address} has hung up: {error}") from error
         if not data:
             raise LostError(f"{self.address} has hung up")
         return data
+
+    def _wait_ms(self, deadline: float) -> float:
+        wait_s = max(0.0, deadline - self.clock.monotonic())
+        return min(wait_s, LONGEST_WAIT_S) * 1000
 
     def close(self) -> None:
         """Close the connection."""

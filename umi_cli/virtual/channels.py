@@ -18,7 +18,7 @@ from umi_cli.virtual.optical_port import OpticalPort
 
 CHUNK_BYTES = 65_536
 OTHER_BAUD = 115_200  # stands for every rate that EN 62056-21 does not have
-MAX_MISSES = 3  # frames that a Peripheral does not wake for, before it is reset
+MAX_MISSES = 3  # of a Peripheral that does not wake, or calls for nothing, before it is reset
 
 Line = MeterLine | ExaminerLine | OpticalPort | HostLine
 
@@ -121,6 +121,10 @@ class Channel:
                 )
                 del self._unsent[:sent]
 
+    def lose_unsent(self) -> None:
+        """Lose what nobody takes: a line goes on when its reader does not listen."""
+        self._unsent.clear()
+
     def look_at_reader(self) -> None:
         """Have an optical line know what the reader's end of the terminal is set to."""
         if isinstance(self.line, OpticalPort) and isinstance(self.port, int):
@@ -143,8 +147,10 @@ class Channel:
 class FramePort(Protocol):
     """A port of the Host: frames go out and come in one by one, and INTB says when."""
 
-    misses: int
-    """How often in a row the Peripheral did not wake to take a frame."""
+    @property
+    def misses(self) -> int:
+        """Return how often in a row it did not wake to take a frame, or had none when it called."""
+        ...
 
     @property
     def deadline(self) -> float | None:
@@ -216,26 +222,31 @@ class FrameChannel(Channel):
     def read(self) -> bytes | None:
         """Return a frame if there is one, None if not; no bytes once the Peripheral is gone."""
         try:
-            return (self._port.receive(0.0) or None) if self._port.has_frame() else None
+            if not self._port.has_frame():
+                return None
+            data = self._port.receive(0.0)
+            self._recover_if_due()
         except LostError as error:
             self._on_lost(str(error))
             return b""
+        return data or None
 
     def write(self) -> None:
-        """Clock the frames out; `OSError` if the Peripheral is gone.
-
-        One that does not wake several times in a row is reset, and greeted anew.
-        """
+        """Clock the frames out; `OSError` if the Peripheral is gone."""
         try:
             while self._frames:
                 self._port.send(self._frames.pop(0))
-                if self._port.misses >= MAX_MISSES:
-                    self._port.recover()
-                    self._frames.clear()
-                    self.host_line.greet()
+                self._recover_if_due()
         except LostError as error:
             self._on_lost(str(error))
             raise ConnectionError(str(error)) from error
+
+    def _recover_if_due(self) -> None:
+        """Reset a Peripheral that fails several times in a row, and greet it anew."""
+        if self._port.misses >= MAX_MISSES:
+            self._port.recover()
+            self._frames.clear()
+            self.host_line.greet()
 
     def _close_port(self) -> None:
         self._port.close()  # which switches it off

@@ -20,6 +20,7 @@ from umi_cli.virtual.optical_sign_on import MeterSignOn, OpticalCharacter
 from umi_cli.virtual.waveform import heard
 
 SLICE_S = 0.02  # characters are handed over that many seconds' worth at a time
+MAX_QUEUE_S = 60.0  # of characters that wait for the line: seven of the longest frames at 300 baud
 
 _NOT_IN_IDENT = re.compile(r'[^ "-.0-\[\]-~]')
 
@@ -48,9 +49,14 @@ class Wire:
         return self._slices[0][0] if self._slices else None
 
     def put(self, data: bytes, settings: LineSettings, at: float) -> None:
-        """Put characters on the line at a moment, or as soon as it is free."""
+        """Put characters on the line at a moment, or as soon as it is free.
+
+        What would have to wait too long is lost, as where a port has no more room.
+        """
         per_slice = max(1, int(SLICE_S / settings.character_s))
         began = max(at, self._free_from)
+        room = int((at + MAX_QUEUE_S - began) / settings.character_s)
+        data = data[: max(0, room)]
         for start in range(0, len(data), per_slice):
             piece = data[start : start + per_slice]
             ended = began + len(piece) * settings.character_s

@@ -25,6 +25,8 @@ from umi_cli.virtual.optical_port import OpticalPort
 from umi_cli.virtual.setup import Simulation
 
 MAX_UNSENT_BYTES = 1 << 20  # a reader that takes nothing is hung up on
+MAX_FETCHES = 16  # frames of a port of the Host, before the other lines are looked at
+LONGEST_WAIT_S = 3600.0  # the system's limit is lower than a time to serve may be
 BACKLOG = 512
 
 
@@ -188,7 +190,9 @@ class Server:
         waiting = (*self._timed, *self._ports)  # what a Peripheral wants changes as frames pass
         due = min((at for each in waiting if (at := each.deadline) is not None), default=until_s)
         due = min(due, until_s)
-        return None if math.isinf(due) else max(0.0, due - time.monotonic())
+        if math.isinf(due):
+            return None
+        return min(max(0.0, due - time.monotonic()), LONGEST_WAIT_S)
 
     def _on_ready(self, target: socket.socket | Channel | None, mask: int) -> None:
         if isinstance(target, Channel):
@@ -254,8 +258,11 @@ class Server:
             self._send(channel)
 
     def _fetch(self, channel: FrameChannel) -> None:
-        """Take every frame that a port has."""
-        while channel in self._channels and (data := channel.read()) is not None:
+        """Take the frames that a port has; the others get their turn after a few."""
+        for _ in range(MAX_FETCHES):
+            data = channel.read() if channel in self._channels else None
+            if data is None:
+                return
             if not data:
                 self._drop(channel)
                 return
@@ -305,7 +312,10 @@ class Server:
             self._drop(channel)
             return
         if channel.unsent_bytes > MAX_UNSENT_BYTES:
-            self._drop(channel)
+            if channel.is_terminal:
+                channel.lose_unsent()
+            else:
+                self._drop(channel)
         elif not isinstance(channel, FrameChannel):
             waits = selectors.EVENT_WRITE if channel.unsent_bytes else 0
             self._selector.modify(channel.port, selectors.EVENT_READ | waits, channel)

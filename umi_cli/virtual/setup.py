@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from umi_cli.application.packet import MAX_PACKET_BYTES
-from umi_cli.errors import InputError, UmiError
+from umi_cli.errors import InputError
 from umi_cli.link.events import LinkSettings
 from umi_cli.names import near
 from umi_cli.optical.characters import LineSettings
@@ -116,14 +116,20 @@ class Simulation:
         self._options = options
         self._file = StateFile(options.state) if options.state else None
         self._slots: SlotsFile | None = None
+        is_ready = False
         try:
-            memory = self._remember()
-            self._slots = SlotsFile(options.state, memory) if options.state else None
-            self._give_identity(memory)
-            self._set_time(memory, utc)
-        except UmiError:
-            self.close()
-            raise
+            self._begin(utc)
+            is_ready = True
+        finally:
+            if not is_ready:  # nobody else could let go of the file
+                self._let_go()
+
+    def _begin(self, utc: float) -> None:
+        options = self._options
+        memory = self._remember()
+        self._slots = SlotsFile(options.state, memory) if options.state else None
+        self._give_identity(memory)
+        self._set_time(memory, utc)
         memory.vault.key_table_size = options.key_table_size
         settings = MeterSettings(
             guest_role=options.guest_role,
@@ -216,14 +222,21 @@ class Simulation:
             self._file.save(self.meter.memory.dump())
 
     def close(self) -> None:
-        """Save, and let go of the state file."""
-        if self._file:
-            if hasattr(self, "meter"):
+        """Save, and let go of the state file; twice is harmless."""
+        try:
+            if self._file:
                 self.save()
-            self._file.close()
-            self._file = None
-        if self._slots:
-            self._slots.close()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        file, self._file = self._file, None
+        try:
+            if self._slots:
+                self._slots.close()
+        finally:
+            if file:
+                file.close()
 
     def _remember(self) -> Memory:
         options = self._options
