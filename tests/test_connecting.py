@@ -11,7 +11,7 @@ from tests.cli.conftest import Outcome, call_umi
 from tests.device.scripted import ScriptedDevice, hang_up, refused, reply
 from tests.transports.ends import LOCALHOST, free_port, peer, play_on, served, terminal
 from umi_cli.application.codes import ResultCode
-from umi_cli.connecting import MAX_WAIT_S, open_transport
+from umi_cli.connecting import MAX_WAIT_S, connect, open_transport
 from umi_cli.errors import InputError, LinkError, PortBusyError, UmiError
 from umi_cli.transports.address import Address
 from umi_cli.transports.memory import MemoryTransport
@@ -269,3 +269,18 @@ def test_info_of_a_device_that_refuses_everything(capsys: pytest.CaptureFixture[
     assert set(data["refused"].values()) == {"ACCESS_DENIED"}
     assert shown.exit == 0
     assert "identity: the device refused" in shown.stderr
+
+
+class NoTrace:
+    """A trace that cannot begin."""
+
+    def begin(self, *args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_port_that_was_opened_in_vain_is_closed(tmp_path: Path) -> None:
+    address = f"sim:{tmp_path / 'meter.json'}"
+    with pytest.raises(KeyboardInterrupt):
+        connect(address, trace=NoTrace())  # type: ignore[arg-type]
+    with connect(address) as meter:  # its state file is free
+        meter.ping()

@@ -1,6 +1,7 @@
 """`umi certify`: lists, runs, reports, baselines, what is refused, runs that are interrupted."""
 
 import json
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tests.certify.world import World
 from tests.cli.conftest import TIME_LIMIT_S, Outcome, call_umi, run_umi, start_umi
 from tests.cli.test_optical import serving
 from tests.cli.test_terminal import at_terminal
+from tests.transports.ends import wait_until
 from umi_cli.certify.suite import CASES
 
 Capsys = pytest.CaptureFixture[str]
@@ -384,6 +386,20 @@ def test_a_state_that_cannot_be_kept(capsys: Capsys, tmp_path: Path) -> None:
     outcome = call_umi(capsys, "-p", "sim", "certify", *QUICK)
     assert outcome.exit == 2
     assert "how far the run is cannot be kept" in outcome.stderr
+
+
+def test_the_command_for_the_power_comes_to_its_end(world: World, tmp_path: Path) -> None:
+    """Interrupted in the middle, it would leave the device without power."""
+    script = tmp_path / "switch"
+    script.write_text('#!/bin/sh\ntouch "$1/off"\nsleep 1\ntouch "$1/on"\n')
+    script.chmod(0o755)
+    words = power(world, "sim", f"{script} {tmp_path}")
+    with start_umi(*words, process_group=0) as process:
+        wait_until(lambda: (tmp_path / "off").exists())
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        process.communicate(timeout=TIME_LIMIT_S)
+    assert process.returncode == 130
+    assert (tmp_path / "on").exists()
 
 
 # --- power --------------------------------------------------------------------------------

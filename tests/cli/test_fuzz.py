@@ -252,6 +252,15 @@ def test_the_name_of_a_case_is_gone_when_the_run_has_ended(
     assert list((tmp_path / "state" / "umi" / "fuzz").iterdir()) == []
 
 
+def test_the_name_of_a_case_is_gone_when_nobody_reads_on(tmp_path: Path) -> None:
+    environment = {"XDG_STATE_HOME": str(tmp_path)}
+    with start_umi(*SOUND, "--events", "fuzz", "--for", "60", env=environment) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=60) == 141
+    assert list((tmp_path / "umi" / "fuzz").iterdir()) == []
+
+
 def test_the_name_of_a_case_stays_after_a_crash(tmp_path: Path) -> None:
     environment = {"XDG_STATE_HOME": str(tmp_path)}
     with start_umi(*SOUND, "fuzz", "--for", "60", "-v", env=environment) as process:

@@ -669,3 +669,26 @@ def test_who_is_interrupted_while_he_waits_goes_on_at_the_end(site: Site) -> Non
         data = site.upload(f"{line} {now} --json", address).document["data"]
     assert data["resumed_at"] == os.path.getsize(site.desk.file("signed.umi"))
     assert (data["starts"], data["running"]) == (0, NEW)
+
+
+@pytest.mark.parametrize("how", ["another file", "other bytes"])
+def test_what_is_sent_is_what_was_verified(site: Site, how: str) -> None:
+    """The file is replaced while the device is waited for."""
+    path = site.path / "package.umi"
+    shutil.copy(site.desk.file("signed.umi"), path)
+    line = f"{path} {BY_MAKER} {OPEN}"
+    process = start_umi(*site.words(line, "tcp-listen:0?wait=30"), env=site.env)
+    place = process.stderr.readline().split()[2]
+    spoilt = bytearray(path.read_bytes())
+    spoilt[-1] ^= 1
+    if how == "another file":
+        path.unlink()
+    path.write_bytes(spoilt)
+    with serving("--call", place, "--state", str(site.path / "state.json")):
+        stdout, stderr = process.communicate(timeout=TIME_LIMIT_S)
+    if how == "another file":
+        assert process.returncode == 0, stderr
+        assert NEW in stdout
+    else:
+        assert process.returncode == 2, stderr
+        assert "has changed since it was verified: nothing was sent" in stderr

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from tests.cli.test_secrets import secret_of
 from tests.dissected import AGGREGATOR, EXPERT, compared, needs_tshark
 from tests.load_vectors import octets
 from umi_cli.explain.pcapng import Interface, Packet, Section, read_blocks
+from umi_cli.optical.characters import with_parity
+from umi_cli.optical.messages import BREAK
 
 OWN = ["--key", "office.pem", "--cert", "chain.cvc", "--anchor", "root.cvc"]
 SECRET = bytes.fromhex("9b41d7c02e8f563a1c74e9b0d3a2f685")
@@ -211,6 +214,37 @@ def test_an_optical_port_that_is_served_shows_its_sign_on(tmp_path: Path) -> Non
     sign_on = [each for each in frames if each["comments"] == ["sign-on"]]
     assert [each["direction"] for each in sign_on] == ["in", "out", "in"]
     assert "READ_OBJECT umi.0.0.0.0" in [each["what"] for each in frames]
+
+
+@pytest.mark.parametrize("orders", [(signal.SIGINT,), (signal.SIGINT, signal.SIGTERM)])
+def test_a_session_is_signed_off_however_often_it_is_told_to_end(
+    tmp_path: Path, orders: tuple[signal.Signals, ...]
+) -> None:
+    path, link = tmp_path / "meter.pcapng", tmp_path / "probe"
+    words = ["--pty", str(link), "--opto", "no-wakeup", "--trace", str(path), "--trace-plain"]
+    probe = ["-p", f"opto:{link}?wakeup=none"]
+    with served(*words):
+        with start_umi(*probe, "watch", "counter", "--every", "60", "--events") as process:
+            while '"type":"reading"' not in (line := process.stdout.readline()):
+                assert line, process.stderr.read()
+            for order in orders:
+                process.send_signal(order)
+                time.sleep(0.02)  # it is in the pause before the break
+            process.communicate(timeout=TIME_LIMIT_S)
+        assert run_umi(*probe, "read", "umi-id").exit == 0
+    said = [packet.data for packet in packets(path) if packet.direction == "in"]
+    assert with_parity(BREAK) in said
+
+
+def test_two_runs_do_not_write_to_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "both.pcapng"
+    with served("--trace", str(path)) as server:
+        words = ["-p", server.address, "read", "umi-id"]
+        outcome = run_umi(*words, "--trace", str(path))
+        assert outcome.exit == 2
+        assert "another program is writing to it" in outcome.stderr
+        assert run_umi(*words).exit == 0
+    assert len(packets(path)) > 3
 
 
 def test_a_trace_that_cannot_be_written_is_said_before_anything_is_served(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from umi_cli.device.meter import Meter
 from umi_cli.security.keys import decode_key
 
 ROOT_ID, STATION_ID = "00237EFFFFFFFFFF", "00237EFE0000A001"
+MAKER_ID = "00237EFE000000B0"
 HEAD_END = "he.example"
 PLAN = """\
 schema = "umi-plan/1"

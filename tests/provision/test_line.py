@@ -15,10 +15,11 @@ import pytest
 from tests.cli.conftest import run_umi
 from tests.cli.desk import Desk
 from tests.provision.conftest import Place
-from tests.provision.factory import HEAD_END, ROOT_ID, Factory, built
+from tests.provision.factory import HEAD_END, MAKER_ID, ROOT_ID, Factory, built
 from tests.provision.jig import Jig, jigs, run_line
 from tests.provision.server import Line, Server
 from umi_cli.connecting import connect
+from umi_cli.device.image_upload import read_running
 from umi_cli.errors import RefusedError
 from umi_cli.explain.pcapng import Interface, Packet, read_blocks
 
@@ -86,6 +87,49 @@ def test_each_station_writes_a_trace_of_its_own(factory: Factory, tmp_path: Path
         names = {block.name for block in blocks if isinstance(block, Interface)}
         assert names <= {place.address, f"{place.address}/line"}
         assert sum(isinstance(block, Packet) for block in blocks) > 20
+
+
+def packaged(factory: Factory, version: str, image: bytes) -> bytes:
+    """Return an image in a package that the maker has signed."""
+    desk = factory.desk
+    for name in ("plain.umi", "signed.umi"):
+        (factory.path / name).unlink(missing_ok=True)
+    (factory.path / "firmware.bin").write_bytes(image)
+    desk.do(
+        f"image build firmware.bin plain.umi --model EISGMv0 --version {version}"
+        " --target-min 00237EFE00000000 --target-max 00237EFE0001FFFF"
+    )
+    desk.do("image sign plain.umi --out signed.umi --key maker.pem --cert maker.cvc")
+    return (factory.path / "signed.umi").read_bytes()
+
+
+def test_every_unit_gets_the_image_that_was_read_with_the_plan(factory: Factory) -> None:
+    """A build server puts another one of the same version in its place, and takes it away."""
+    desk = factory.desk
+    desk.do("key new maker.pem")
+    desk.do(f"cert request maker.req --key maker.pem --subject {MAKER_ID} --issuer {ROOT_ID}")
+    by_root = "--key root.pem --issuer-cert root.cvc --role software-provider"
+    desk.do(f"cert issue maker.req maker.cvc {by_root}")
+    image = bytes(range(256)) * 20
+    first = packaged(factory, "1.5.0", image)
+    with_image = '[trust]\ncertificates = ["maker.cvc"]\n\n[image]\nfile = "signed.umi"\n\n'
+    plan = factory.plan(3, changes={"[[test]]": with_image + "[[test]]"})
+
+    def rebuild(jig: Jig, event: dict[str, object]) -> None:
+        if (factory.path / "signed.umi").exists():
+            assert packaged(factory, "1.5.0", image[::-1]) != first
+            (factory.path / "signed.umi").unlink()
+
+    with jigs(Jig(units(factory, 3))) as places:
+        told = run_line(plan, factory.journal, places, before_next=rebuild)
+    assert told.exit == 0, told.stderr
+    assert len(told.units) == 3
+    for path in units(factory, 3):
+        with factory.connect(f"sim:{path}") as meter:
+            assert str(read_running(meter).version) == "1.5.0"
+        slots = path.with_name(f"{path.name}.slots").read_bytes()
+        assert image in slots
+        assert image[::-1] not in slots
 
 
 @contextmanager

@@ -464,3 +464,12 @@ def test_the_port_is_closed_after_an_error() -> None:
                 reader.ping()
             reader.close()
         wait_until(lambda: count() == before)  # the server closes its end a moment later
+
+
+def test_a_wait_may_be_longer_than_the_system_can_wait_at_once() -> None:
+    with socket.create_server((LOCALHOST, 0)) as listener:
+        here = socket.create_connection(listener.getsockname())
+        there, _ = listener.accept()
+        with tcp.TcpTransport(here, "tcp:x") as transport, there:
+            there.sendall(b"late")
+            assert transport.receive(transport.clock.monotonic() + 366 * 86_400) == b"late"

@@ -1,5 +1,6 @@
 """The optical line: characters take their time, heads echo and are lifted, wrong rates garble."""
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -19,7 +20,7 @@ from umi_cli.transports.optical import OpticalSettings, OpticalTransport
 from umi_cli.types import UmiCode
 from umi_cli.virtual.faults import LIFTED_S, OFF_S, FaultInjector, FaultRates
 from umi_cli.virtual.line import MeterLine
-from umi_cli.virtual.optical_port import OpticalPort, Wire
+from umi_cli.virtual.optical_port import MAX_QUEUE_S, OpticalPort, Wire
 from umi_cli.virtual.optical_sign_on import OpticalCharacter, PortState
 from umi_cli.virtual.waveform import heard
 
@@ -152,6 +153,20 @@ def test_what_is_put_on_a_busy_line_waits_until_it_is_free() -> None:
     wire.put(b"x", IN_300, 9.0)
     wire.pass_on(99.0)
     assert ends[4:] == pytest.approx([9 + 1 / 30])
+
+
+def test_a_line_that_is_flooded_loses_what_it_has_no_room_for() -> None:
+    arrived: list[bytes] = []
+    wire = Wire(lambda piece, settings, began, ended: arrived.append(piece))
+    settings = LineSettings(baud=300)
+    for _ in range(100):
+        wire.put(bytes(10_000), settings, 1.0)
+    wire.pass_on(math.inf)
+    limit_bytes = MAX_QUEUE_S / settings.character_s
+    assert limit_bytes - 1 <= sum(map(len, arrived)) <= limit_bytes
+    wire.put(b"heard again", settings, 1.0 + MAX_QUEUE_S)
+    wire.pass_on(math.inf)
+    assert b"".join(arrived).endswith(b"heard again")
 
 
 def test_a_head_sends_back_what_it_is_given_as_it_goes_out() -> None:

@@ -48,8 +48,10 @@ from umi_cli.link.events import CommandReceived, LinkSettings, ResponseReceived
 from umi_cli.link.frame import Frame, FrameType
 from umi_cli.link.stream import DEFAULT_IDLE_GAP_S, FrameReceiver
 from umi_cli.types import DEFAULT_READER_ID, UNKNOWN_DEVICE, Role, UmiCode
+from umi_cli.virtual.channels import CHUNK_BYTES
 from umi_cli.virtual.event_log import EventNumber
 from umi_cli.virtual.faults import Cut, FaultInjector, FaultRates
+from umi_cli.virtual.host import Host
 from umi_cli.virtual.serve import MAX_UNSENT_BYTES, Server
 from umi_cli.virtual.setup import SimOptions, Simulation
 
@@ -725,3 +727,71 @@ def test_a_server_hangs_up_on_every_reader_and_takes_others(simulation: Simulati
                 assert len(received(reader, ANSWER_BYTES)) == ANSWER_BYTES
                 server.hang_up()
                 assert reader.recv(1) == b""
+
+
+def test_a_server_serves_for_longer_than_the_system_can_wait(simulation: Simulation) -> None:
+    with Server(simulation) as server, ThreadPoolExecutor(1) as pool:
+        address = server.listen(LOCALHOST, 0)
+        running = pool.submit(server.run, time.monotonic() + 366 * 86_400)
+        with umi_cli.connect(address, timeout_s=SAFETY_S) as reader:
+            assert reader.read("manufacturer-id").raw == IDENTITY
+        server.stop()
+        running.result(SAFETY_S)
+
+
+def test_a_terminal_goes_on_when_its_reader_has_taken_nothing(tmp_path: Path) -> None:
+    with served(pty=tmp_path / "meter") as meter:
+        with serial.Serial(str(tmp_path / "meter"), write_timeout=SAFETY_S) as rude:
+            rude.write(RESYNC)
+            for _ in range(400):  # 6 MB of answers
+                rude.write(READ_TABLE * 50)
+        with serial.Serial(str(tmp_path / "meter"), timeout=0.5) as patient:
+            while patient.read(CHUNK_BYTES):
+                pass  # what the terminal itself has kept
+        with umi_cli.connect(meter.pty, timeout_s=SAFETY_S) as reader:
+            assert reader.read("manufacturer-id").raw == IDENTITY
+
+
+class Hanging:
+    """A port of the Host whose INTB hangs low; nothing else is there."""
+
+    def __init__(self) -> None:
+        self.misses = self.reads = 0
+        self.deadline = None
+        self.is_off = False
+
+    def fileno(self) -> int:
+        return -1
+
+    def has_frame(self) -> bool:
+        return True
+
+    def send(self, data: bytes) -> None:
+        self.misses += 1
+
+    def receive(self, deadline: float) -> bytes:
+        self.reads += 1
+        self.misses += 1
+        return bytes(3)
+
+    def recover(self) -> None:
+        raise LostError("the peripheral does not answer its reset; the port is off")
+
+    def close(self) -> None:
+        self.is_off = True
+
+
+def test_a_port_whose_intb_hangs_keeps_nobody_waiting(simulation: Simulation) -> None:
+    port = Hanging()
+    lost: list[str] = []
+    with Server(simulation, Host(simulation.meter)) as server, ThreadPoolExecutor(1) as pool:
+        server.add_port(1, port, lost.append)
+        address = server.listen(LOCALHOST, 0)
+        running = pool.submit(server.run)
+        with umi_cli.connect(address, timeout_s=SAFETY_S) as reader:
+            assert reader.read("manufacturer-id").raw == IDENTITY
+        server.stop()
+        running.result(SAFETY_S)
+    assert lost == ["the peripheral does not answer its reset; the port is off"]
+    assert port.is_off
+    assert port.reads < 10

@@ -1,5 +1,7 @@
 """A virtual meter as its user asks for it: options, state, lines, and a datasheet of his own."""
 
+import resource
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from tests.virtual.bench import START_S, START_UNIX_S, Bench
 from tests.virtual.wire import Wire
 from umi_cli.application.codes import ResultCode
-from umi_cli.errors import InputError, PortBusyError
+from umi_cli.errors import InputError, PortBusyError, UmiError
 from umi_cli.objects.catalogue import Catalogue
 from umi_cli.objects.values import DayTime, Enumerated, Flags, Value
 from umi_cli.types import Role, RoleSet, UmiCode, UmiId
@@ -422,3 +424,16 @@ write = ["all"]
     for name, value in written.items():
         assert bench.write(name, value) == OK
         assert bench.value(name) == value
+
+
+def test_what_cannot_be_saved_keeps_nobody_out(tmp_path: Path) -> None:
+    options = SimOptions(state=tmp_path / "meter.json")
+    simulation = Simulation(options, time.time())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(UmiError):
+            simulation.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    Simulation(options, time.time()).close()
