@@ -20,7 +20,7 @@ from umi_cli.certify.suite import CASES
 
 __all__ = ["desk"]  # a fixture
 
-WHOLE_LIMIT_S = 4 * TIME_LIMIT_S  # most of it is silence that has to last
+WHOLE_LIMIT_S = 3 * TIME_LIMIT_S  # most of it is silence that has to last
 QUIET = ("--quiet", "0.1")
 UNDONE = ("--allow-changes", "--destructive", "--yes")
 NOT_THE_LOCK_OUT = ("LNK*", "APP*", "OBJ*", "SEC-0[0-8]*", "SEC-09[0-2]", "IMG*", "TIM*")

@@ -129,6 +129,10 @@ def _add_units(desk: Desk, fresh: Path) -> None:
         desk.do(f"-p sim:{whole} auth {_own(name)}")
 
 
+WHEN_TRIED, WHILE_LOCKED = "2026-11-22T10:00:00Z", "2026-11-22T10:00:30Z"
+"""When keys were tried at the meter that is locked, and a moment half a minute later."""
+
+
 def _add_meters(desk: Desk, fresh: Path) -> None:
     """Make a meter that knows office and maker, and one that is locked after made up proofs."""
     meter, locked = fresh / "meter.json", fresh / "locked-out.json"
@@ -138,7 +142,7 @@ def _add_meters(desk: Desk, fresh: Path) -> None:
     desk.do(f"sign valve open --target {METER} --out valve.umi --key office.pem --cert chain.cvc")
     shutil.copy(meter, locked)
     for _ in range(3):
-        try_a_key(f"sim:{locked}")
+        try_a_key(f"sim:{locked}?time={WHEN_TRIED}")
 
 
 def _own(name: str) -> str:

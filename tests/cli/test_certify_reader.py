@@ -166,7 +166,7 @@ def test_a_reader_that_does_not_end_is_ended_with_all_that_it_started(tmp_path: 
         f"if not (child := os.fork()):\n    time.sleep(600)\nopen({str(note)!r}, 'w')"
         ".write(str(child))\ntime.sleep(600)\n",
     )
-    outcome = run_umi(*AS_METER, *TCP, *FIRST, "--limit", "2", "--each", each, "--json")
+    outcome = run_umi(*AS_METER, *TCP, *FIRST, "--limit", "10", "--each", each, "--json")
     assert outcome.exit == 53
     assert "was ended by us" in found_by(outcome)["RDR-001"]["message"]
     assert is_gone(int(note.read_text()))
@@ -198,13 +198,13 @@ def test_a_reader_that_listens_is_called() -> None:
 
 def test_a_person_is_told_what_to_have_the_reader_do() -> None:
     chosen = only(["RDR-001", "RDR-003"])
-    process = start_umi(*AS_METER, *TCP, "--timeout", "0.4", *chosen)
+    process = start_umi(*AS_METER, *TCP, *TIMEOUT, *chosen)
     try:
         (address,) = json.loads(process.stdout.readline())["addresses"]
-        reader = ("-p", address, "--timeout", "0.4")
+        reader = ("-p", address, *TIMEOUT)
         for number, retries in (("RDR-001", "2"), ("RDR-003", "0")):
-            while number not in process.stderr.readline():
-                pass
+            while number not in (line := process.stderr.readline()):
+                assert line
             assert "read two objects" in process.stderr.readline()
             assert run_umi(*reader, "--retries", retries, *READ.split()).exit == 0
         stdout, stderr = process.communicate(timeout=60)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.matrix import MAKER, ROWS, OnDevice, Row, Serving
 from tests.cli.matrix_check import check
-from tests.cli.matrix_desk import FORMS, MatrixDesk, Runs, matrix_desk
+from tests.cli.matrix_desk import FORMS, WHILE_LOCKED, MatrixDesk, Runs, matrix_desk
 from tests.cli.test_help import ALL, find
 from umi_cli.cli.params import Parsed
 
@@ -30,7 +30,7 @@ WAYS: dict[str, tuple[str, int]] = {
         20,
     ),
     "it is locked": (
-        f"-p sim:{{w}}/locked-out.json {SCHEME_1} --key {{d}}/service.key",
+        f"-p sim:{{w}}/locked-out.json?time={WHILE_LOCKED} {SCHEME_1} --key {{d}}/service.key",
         21,
     ),
     "there is no key": (f"-p sim {MAKER.replace('maker.pem', 'nosuch.pem')}", 22),

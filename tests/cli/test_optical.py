@@ -114,8 +114,8 @@ def test_a_key_that_is_pressed_opens_the_port(tmp_path: Path) -> None:
     words = ["--pty", str(tmp_path / "probe"), "--opto", "baud:19200,no-wakeup,key"]
     with serving(*words) as (sim, [address]):
         reader = start_umi("-v", "-p", address + AWAKE, "read", "manufacturer-id/serial")
-        while "81 42 30 03 71" not in reader.stderr.readline():
-            pass  # what is sent when the first request was not answered
+        while "81 42 30 03 71" not in (line := reader.stderr.readline()):
+            assert line  # what is sent when the first request was not answered
         sim.send_signal(signal.SIGUSR1)
         stdout, _ = reader.communicate(timeout=TIME_LIMIT_S)
     assert reader.returncode == 0

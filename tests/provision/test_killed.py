@@ -125,7 +125,7 @@ def take_soon(journal: Journal, unit: str) -> None:
     """Take a lock at once; a server is given the moment in which it notices."""
     import time
 
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 15
     while True:
         try:
             with journal.lock(unit):

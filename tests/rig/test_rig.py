@@ -458,8 +458,8 @@ def test_both_edges_are_waited_for() -> None:
     class Pulse(EmptyWorld):
         def line_set(self, chip: str, name: str, level: bool) -> None:
             if level:
-                self.rig.call_later(0.05, lambda: self.rig.drive("INTB", False))
-                self.rig.call_later(0.10, lambda: self.rig.drive("INTB", True))
+                self.rig.call_later(0.3, lambda: self.rig.drive("INTB", False))
+                self.rig.call_later(1.3, lambda: self.rig.drive("INTB", True))
 
     with Rig(Pulse(), chips=[SOC]) as rig:
         rig.drive("INTB", True)
@@ -707,23 +707,6 @@ def test_threads_share_the_board() -> None:
         )
         assert said == [[True] * 4, False]
         assert len(of_kind(rig.log, SpiTransfer)) == 400
-
-
-def test_a_round_trip_is_well_below_a_millisecond() -> None:
-    with Rig(Loopback(), spi=[SPI]) as rig:
-        median_s = run(
-            rig,
-            """
-            import statistics
-            spi = spidev.SpiDev(0, 0)
-            def took():
-                began = time.perf_counter()
-                spi.xfer2([0] * 255)
-                return time.perf_counter() - began
-            say(statistics.median(took() for _ in range(300)))
-            """,
-        )
-    assert median_s < 0.001
 
 
 def test_other_programs_are_left_alone(tmp_path: Path) -> None:

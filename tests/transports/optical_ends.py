@@ -4,10 +4,11 @@ import os
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import serial
 
@@ -42,9 +43,33 @@ class HurriedClock:
         time.sleep(seconds / self.hurry)
 
 
+class NotingPort(SerialPort):
+    """A port that notes what is sent, and at which rate, before it is sent.
+
+    Who reads it at the other end learns neither for sure: pieces run together, and the port may be
+    at the next rate when they are read.
+    """
+
+    sent: ClassVar[dict[str, deque[tuple[int, bytes]]]] = {}
+    """By the name of the terminal; what its meter has not taken yet."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(open_port(name, SIGN_ON_BAUD, "opto:x"), "opto:x")
+        self._baud = SIGN_ON_BAUD
+        self._notes = self.sent[name] = deque()
+
+    def set_line(self, settings: LineSettings) -> None:
+        super().set_line(settings)
+        self._baud = settings.baud
+
+    def send(self, data: bytes) -> None:
+        self._notes.append((self._baud, data))
+        super().send(data)
+
+
 def sign_on(line: Terminal, *, hurry: int = 5, **profile: Any) -> OpticalTransport:
     """Sign on at a terminal, without a wake-up and in a hurry; raises as the transport does."""
-    port = SerialPort(open_port(line.name, SIGN_ON_BAUD, "opto:x"), "opto:x")
+    port = NotingPort(line.name)
     port.clock = HurriedClock(hurry)
     port._port.timeout = 0.002  # how long it waits at once: that is in no hurry
     settings = OpticalSettings()
@@ -71,7 +96,13 @@ class ScriptedMeter:
     """What the reader sent, and the rate that its port was set to."""
     was_closed: bool = False
     """The reader has closed its port."""
+    _name: str = field(init=False)
+    _unread: bytes = b""
     _is_over: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._name = self.line.name  # it has none once the slave is let go of
+        NotingPort.sent.pop(self._name, None)  # of a terminal before that was called so
 
     @property
     def messages(self) -> list[bytes]:
@@ -87,12 +118,23 @@ class ScriptedMeter:
 
     def _hear(self) -> None:
         try:
-            message = os.read(self.line.master, 4096)
+            self._unread += os.read(self.line.master, 4096)
         except OSError:  # EIO: nobody has the slave open any more
             self.was_closed = True
             return
         self.line.let_go()
-        rate = terminal_settings(self.line.master).baud
+        notes = NotingPort.sent.get(self._name)
+        if notes is None:  # a port of its own, as an address names it
+            rate = terminal_settings(self.line.master).baud
+            message, self._unread = self._unread, b""
+            self._take(rate, message)
+        while notes and len(self._unread) >= len(notes[0][1]):
+            rate, message = notes.popleft()
+            assert self._unread.startswith(message)
+            self._unread = self._unread[len(message) :]
+            self._take(rate, message)
+
+    def _take(self, rate: int, message: bytes) -> None:
         self.heard.append((rate, message))
         answer = self.answer(rate, message)
         if answer and self.line.is_open:

@@ -148,6 +148,12 @@ def test_a_clock_set_back_locks_for_no_longer_than_ever(until_s: int, is_locked:
     assert Lockout(locked_until_s=until_s).is_locked(100) is is_locked
 
 
+def test_a_clock_set_back_locks_nobody_out_later_either() -> None:
+    lockout = Lockout(locked_until_s=1000)
+    assert not lockout.is_locked(100)
+    assert not lockout.is_locked(990)
+
+
 def test_a_challenge_takes_one_proof() -> None:
     """The second is refused, even if it is right."""
     bench = secure_bench()

@@ -22,7 +22,7 @@ from umi_cli.provision.ledger import Ledger, R, Row, Work
 from umi_cli.provision.mounts import network_type_here
 from umi_cli.provision.unit_locks import UnitLocks
 
-BUSY_S = 5.0  # a write takes milliseconds: who holds the file for longer has a problem
+BUSY_S = 20.0  # a write takes milliseconds; many stations at a busy disk do not take turns
 RETRY_S = 0.02
 APPLICATION_ID = 0x554D_494A  # "UMIJ"
 MIN_SQLITE = (3, 37, 0)  # the first with STRICT tables

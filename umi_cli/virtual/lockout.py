@@ -19,8 +19,9 @@ class Lockout:
 
     def is_locked(self, now_s: int) -> bool:
         """Tell whether the meter takes no authentication now."""
-        # A clock that was set back must not lock for longer than it ever would.
-        return now_s < self.locked_until_s <= now_s + LOCKED_S
+        if self.locked_until_s > now_s + LOCKED_S:
+            self.locked_until_s = 0  # the clock was set back, which must lock nobody out for longer
+        return now_s < self.locked_until_s
 
     def fail(self, now_s: int) -> None:
         """Count a failure."""
