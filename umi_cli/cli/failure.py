@@ -7,7 +7,7 @@ from typing import Self
 import click
 
 from umi_cli.cli.orders import HungUp, Terminated
-from umi_cli.errors import InputError, RefusedError, UmiError
+from umi_cli.errors import InputError, OutcomeUnknownError, RefusedError, UmiError
 
 _ORDERS = (KeyboardInterrupt, Terminated)
 INTERNAL, USAGE, INTERRUPTED, BROKEN_PIPE, TERMINATED = 1, 2, 130, 141, 143
@@ -49,16 +49,26 @@ class Failure:
             message, hint = _sentence(error), _usage_hint(error)
             return cls(code=InputError.code, exit=USAGE, message=message, hint=hint)
         if isinstance(error, KeyboardInterrupt | click.Abort):
-            message = "interrupted"
-            return cls(code=message, exit=INTERRUPTED, message=message, is_ordered=True)
+            return cls._of_order(error, "interrupted", INTERRUPTED)
         if isinstance(error, Terminated):
             why = ": the terminal was closed" if isinstance(error, HungUp) else ""
-            message = f"terminated{why}"
-            return cls(code="terminated", exit=TERMINATED, message=message, is_ordered=True)
+            return cls._of_order(error, "terminated", TERMINATED, why)
         what = " ".join(str(error).split())
         message = f"internal error: {type(error).__name__}" + (f": {what}" if what else "")
         hint = "this is a fault of umi; report it with what -vv shows"
         return cls(code=UmiError.code, exit=INTERNAL, message=message, hint=hint)
+
+    @classmethod
+    def _of_order(cls, error: BaseException, code: str, exit: int, why: str = "") -> Self:
+        """Return what an order to end means, with what nobody knows because of it."""
+        notes = getattr(error, "__notes__", ())
+        return cls(
+            code=code,
+            exit=exit,
+            message="; ".join([f"{code}{why}", *notes]),
+            hint=OutcomeUnknownError.default_hint if notes else "",
+            is_ordered=True,
+        )
 
     @property
     def document(self) -> dict[str, object]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from umi_cli.cli.orders import Terminated
 from umi_cli.errors import (
     InputError,
     LinkError,
@@ -91,6 +92,14 @@ class Link:
             self._meter = self._open()
         self._meter.session.dry_run = user.settings.dry_run
         return self._meter
+
+    def explain(self, order: BaseException) -> None:
+        """Note at an order to end what nobody knows because of it."""
+        command = self._meter.session.unanswered if self._meter else None
+        if command is not None:
+            order.add_note(
+                f"{command.title} was sent, and its answer had not come: unknown whether it ran"
+            )
 
     def take_back(self) -> None:
         """Show what was logged for the command that has the device."""
@@ -219,6 +228,9 @@ class Links:
             end = ""
         except UmiError as error:
             end = "lost" if _is_lost(error) else ""
+            raise
+        except (KeyboardInterrupt, Terminated) as order:
+            link.explain(order)
             raise
         finally:
             link.take_back()

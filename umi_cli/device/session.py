@@ -5,8 +5,8 @@ Sources: protocol 2.3 (what may be repeated), 3.1 (how a response is bound to it
 """
 
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 from umi_cli.application.codes import PacketType, ResultCode, refusal
@@ -84,6 +84,8 @@ class Session:
         self.own_id = own_id
         self.device_id = UNKNOWN_DEVICE
         self.dry_run = dry_run
+        self.unanswered: Command[Any] | None = None
+        """What was sent to change the device when something else than an error put an end to it."""
         self._clock = transport.clock
         self._witness = witness or (lambda direction, envelope, message: None)
         self._unprotected = Unprotected()
@@ -275,7 +277,8 @@ class Session:
         for tries in range(1, RECOVERIES + 2):
             try:
                 self._make_ready(protection)
-                return cast(R, self._exchange(command, protection, is_signed=is_signed))
+                with self._unanswered_meanwhile(command):
+                    return cast(R, self._exchange(command, protection, is_signed=is_signed))
             except InDoubtError as error:
                 failure = error
             if command.CHANGES and failure.may_have_run:
@@ -289,6 +292,17 @@ class Session:
                 break  # what this prepares is tried again: to sign on takes half a minute
         assert failure is not None  # noqa: S101 - the loop ran at least once
         raise failure.cause
+
+    @contextmanager
+    def _unanswered_meanwhile(self, command: Command[Any]) -> Iterator[None]:
+        if command.CHANGES:
+            self.unanswered = command
+        try:
+            yield
+        except (UmiError, InDoubtError):  # which says what is known; Ctrl-C does not
+            self.unanswered = None
+            raise
+        self.unanswered = None
 
     def _make_ready(self, protection: Protection) -> None:
         """Begin a protection; `InDoubtError` if the line spoilt that, so that it is tried again."""
