@@ -119,13 +119,17 @@ class App:
         self.report.command = command
         if forgives_settings:
             self._settle_all_the_same()
+        if self.given.get("csv") and self.given.get("output") != "csv":
+            raise InputError("--csv and -o exclude each other", hint="choose one")
         self.report.form = self._forced or self.settings.form
         if self.settings.trace_plain and not self.settings.trace:
             raise InputError("--trace-plain says how to trace, and not where", hint="add --trace")
         if self.report.form in lacks:
-            from umi_cli.output.render import lacking
+            if "output" in self.given:
+                from umi_cli.output.render import lacking
 
-            raise lacking(self.report.form)
+                raise lacking(self.report.form)
+            self.report.form = "table"  # a profile says what is liked, not what is asked for
 
     def _settle_all_the_same(self) -> None:
         try:

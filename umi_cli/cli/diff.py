@@ -7,7 +7,7 @@ import click
 
 from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
-from umi_cli.errors import InputError, ReadBackError
+from umi_cli.errors import InputError, ReadBackError, SomeFailedError
 from umi_cli.output.render import Table, View
 from umi_cli.types import RoleSet
 
@@ -34,7 +34,7 @@ MAX_CELL = 60  # characters of a value in the table; --all shows it whole
 @click.option(
     "--tables/--no-tables", default=True, help="Read the device's arrays too; default: yes"
 )
-@click.option("--exit-code", is_flag=True, help="End with 32 if they differ")
+@click.option("--exit-code", is_flag=True, help="32 if they differ, 53 if not all was compared")
 @pass_app
 def diff(
     app: App, old: str, new: str | None, everything: bool, tables: bool, exit_code: bool
@@ -43,8 +43,8 @@ def diff(
 
     A and B are files that umi export has made; without B it is the device that -p names, as it is
     now. What the datasheet calls volatile, such as the clock, is left out, and elements of arrays
-    are counted; --all shows both. The exit code is 0 whether they differ or not, unless --exit-code
-    is given.
+    are counted; --all shows both. The exit code is 0 whether they differ or not; with --exit-code
+    it is 32 if they differ, and 53 if they do not as far as they could be compared.
     """
     from umi_cli.objects.export_diff import compare, summarise
 
@@ -58,6 +58,11 @@ def diff(
         raise ReadBackError(
             f"{before.origin} and {after.origin} differ: {_counted(told)}",
             hint="" if everything else "see each of them with --all",
+        )
+    if exit_code and found.not_compared and tables:
+        raise SomeFailedError(
+            "what was compared is equal, and not all could be compared",
+            hint="make both exports in the same role and with the same options",
         )
 
 
@@ -117,7 +122,7 @@ def _show(
     data = {
         "old": _export_record(old),
         "new": _export_record(new),
-        "equal": not found.changes,
+        "equal": False if found.changes else None if found.not_compared else True,
         "counts": {kind: _count(told)[kind] for kind in KINDS},
         "volatile_left_out": found.volatile,
         "not_compared": found.not_compared,
@@ -126,13 +131,14 @@ def _show(
     rows = [row_of(change) for change in told]
     shown = rows if is_whole else [[_short(cell) for cell in row] for row in rows]
     table = Table(columns=COLUMNS, rows=shown)
-    sentences = [_counted(told) if told else "no difference"]
+    equal = "no difference in what was compared" if found.not_compared else "no difference"
+    sentences = [_counted(told) if told else equal]
     if found.volatile:
         sentences.append(f"{found.volatile} that come by themselves left out: --all shows them")
     if found.not_compared:
         names = {each.part: each.label for each in (*old.objects.values(), *new.objects.values())}
         parts = ", ".join(names[part] for part in found.not_compared)
-        sentences.append(f"not compared, for one side does not have it: {parts}")
+        app.warn(f"not compared, for one side does not have it: {parts}")
     blocks: list[Table | str] = [*([table] if rows else []), "\n".join(sentences)]
     app.emit(data, View(blocks=blocks, csv=Table(columns=COLUMNS, rows=rows)))
 

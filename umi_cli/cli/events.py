@@ -134,6 +134,7 @@ def read_events(app: App, request: Request, *, is_plot: bool, acknowledges: bool
         plan = _plan(log, tail, wanted) if acknowledges and not tail.failure else None
         _show(app, request, entries, wanted, status, plan, is_plot=is_plot)
         if tail.failure:
+            app.warn(f"this is a part of the log: the {tail.first} entries before are missing")
             raise tail.failure
         if acknowledges:
             app.deliver()

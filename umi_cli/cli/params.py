@@ -110,7 +110,7 @@ def _moment(text: str) -> "datetime":
     from datetime import UTC, datetime
 
     try:
-        moment = datetime.fromisoformat(text.strip())
+        moment = datetime.fromisoformat(text.strip().upper())  # RFC 3339, 5.6
     except ValueError:
         moment = datetime.min
     if moment.tzinfo is None:

@@ -81,9 +81,21 @@ def profile(
             _acknowledge(app, meter, shown, plot, title)
             return
     _tell(app, shown)
+    if found.failure:
+        _tell_missing(app, found)
     app.emit(shown.record | _draw(shown, target, title), _view(shown, plot))
     if found.failure:
         raise found.failure
+
+
+def _tell_missing(app: App, found: "Profile") -> None:
+    from umi_cli.output.render import timestamp
+
+    times = [each.timestamp for each in found.series.entries if each.timestamp]
+    if times:
+        app.warn(
+            f"this is a part of the profile: what is older than {timestamp(times[0])} is missing"
+        )
 
 
 def _target(app: App, plot: str | None) -> Path | None:

@@ -154,7 +154,7 @@ def check_source(text: str, *, is_key: bool) -> None:
         return
     raise InputError(
         "the source of a secret names no file that exists, and a secret itself"
-        " cannot stand on the command line",
+        " cannot stand on the command line, nor in settings",
         hint=SOURCES_HINT,
     )
 

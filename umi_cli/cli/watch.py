@@ -11,6 +11,7 @@ from umi_cli.cli.base import command
 from umi_cli.cli.context import App, pass_app
 from umi_cli.cli.params import part_argument
 from umi_cli.cli.repeat import check_ends, repeat_options
+from umi_cli.errors import SomeFailedError
 from umi_cli.output import streams
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def watch_parts(app: App, parts: "Sequence[ObjectPart]", watching: Watching) -> 
     """Show parts of a device again and again.
 
     Raises:
-        UmiError: as `device.watching.watch` does.
+        UmiError: as `device.watching.watch` does, or no part has given a value.
+        SomeFailedError: some have, and others never did.
     """
     from umi_cli.cli import watch_view
     from umi_cli.device.lasting import LastingConnection
@@ -96,6 +98,18 @@ def watch_parts(app: App, parts: "Sequence[ObjectPart]", watching: Watching) -> 
         voice.close()
         if not app.report.is_for_people:
             app.emit({**voice.gathered, **tracks.summary})
+    _check_read(tracks, len(parts))
+
+
+def _check_read(tracks: "Tracks", parts: int) -> None:
+    """Make sure that every part has given a value; what failed now and then was told."""
+    never = tracks.never_read
+    if not never:
+        return
+    if len(never) == parts:
+        raise next(iter(never.values()))
+    told = ", ".join(f"{name} ({error})" for name, error in never.items())
+    raise SomeFailedError(f"{len(never)} of {parts} parts gave no value: {told}")
 
 
 def _give(one: "Round", tracks: "Tracks", voice: "Voice", *, only_changes: bool) -> None:

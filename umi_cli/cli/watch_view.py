@@ -73,6 +73,7 @@ class _Track:
     failures: int = 0
     raw: bytes | None = None
     fault: str = ""
+    error: "UmiError | None" = None
     lowest: "int | Decimal | None" = None
     highest: "int | Decimal | None" = None
 
@@ -117,6 +118,7 @@ class Tracks:
             track.raw = value.raw
         else:
             track.failures += 1
+            track.error = reading.error
         track.fault = fault
         name = self.catalogue.name_of(reading.part)
         return Shown(
@@ -129,6 +131,15 @@ class Tracks:
             has_changed=has_changed,
             is_news=is_news or bool(has_changed),
         )
+
+    @property
+    def never_read(self) -> "dict[str, UmiError]":
+        """Return the parts that gave no value at all, and why in the end."""
+        return {
+            self.catalogue.name_of(part) or str(part): track.error
+            for part, track in self._by_part.items()
+            if track.error is not None and track.failures == track.readings
+        }
 
     @property
     def summary(self) -> dict[str, Any]:

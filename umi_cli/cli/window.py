@@ -51,7 +51,7 @@ class TimeText:
         if text in _DAYS_AGO:
             day = now.astimezone(zone).date() - timedelta(days=_DAYS_AGO[text])
             return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
-        return _absolute(self.text.strip(), zone)
+        return _absolute(self.text.strip().upper(), zone)  # RFC 3339, 5.6: t and z are T and Z
 
 
 def _before(now: datetime, distance: timedelta, text: str) -> datetime:
@@ -131,7 +131,8 @@ TZ = click.option(
 
 def _choose_csv(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and ctx.obj is not None:
-        ctx.obj.given.update(output="csv", csv=True)
+        ctx.obj.given["csv"] = True
+        ctx.obj.given.setdefault("output", "csv")
 
 
 CSV = click.option(

@@ -140,7 +140,11 @@ class LastingConnection:
         if not will_pass or isinstance(cause, AnotherDeviceError):
             raise error
         if self._failures >= self._max_failures:
-            raise error
+            if self._lost_s is None:
+                raise error
+            raise LostError(
+                f"the device was lost, and does not come back: {error}", hint=error.hint
+            ) from error
         if not isinstance(cause, RefusedError):
             self._lose(error)
 

@@ -119,7 +119,7 @@ def lacking(form: Format) -> InputError:
     """Return what a user is told who asks for a form that a result does not have."""
     if form == "raw":
         return InputError("this result has no wire bytes to print", hint="leave -o raw out")
-    return InputError("this result is not one table", hint=f"use --json instead of -o {form}")
+    return InputError("this result is not one table", hint=f"leave -o {form} out, or use --json")
 
 
 def view_lines(view: View, form: Format) -> Iterator[str]:

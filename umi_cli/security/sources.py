@@ -77,7 +77,7 @@ class SecretSource:
             return cls._parse_explicit(SourceKind(prefix), rest)
         if not text or _LITERAL.fullmatch(text):
             raise KeyUnusableError(
-                "a secret cannot stand on the command line, where others can see it",
+                "a secret cannot stand on the command line, nor in settings: others can see it",
                 hint=_SOURCES_HINT,
             )
         return cls(kind=SourceKind.FILE, where=text, is_explicit=False)
@@ -132,7 +132,7 @@ class SecretSource:
             # Not named: it may be a passphrase that was typed in the place of its source.
             raise KeyUnusableError(
                 "the source of a secret names no file that exists, and a secret itself "
-                "cannot stand on the command line",
+                "cannot stand on the command line, nor in settings",
                 hint=_SOURCES_HINT,
             )
         return files.read_private(Path(path))
