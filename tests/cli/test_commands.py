@@ -1,12 +1,15 @@
 """`read`, `write`, `objects` and `access` against the built-in virtual meter."""
 
 import json
+import re
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Outcome, call_umi, run_umi
+from tests.cli.conftest import TIME_LIMIT_S, Outcome, call_umi, run_umi, start_umi
+from tests.cli.serving import served
 from umi_cli.cli.main import run
 
 IDENTITY = "454953474d763000454c53303032353331373333393738"
@@ -169,6 +172,26 @@ def test_no_device(address: str) -> None:
 def test_mistakes_show_before_the_port_is_opened() -> None:
     assert run_umi("-p", "tcp:127.0.0.1:1", "read", "nosuch").exit == 31
     assert run_umi("-p", "tcp:127.0.0.1:1", "write", "counter", "x").exit == 2
+
+
+@pytest.mark.parametrize(
+    ("order", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_who_interrupts_a_write_is_told_that_it_may_have_run(
+    order: signal.Signals, code: int, word: str
+) -> None:
+    with served("--as", "service", "--defer", "umi.255.0.0.32:3000") as server:
+        process = start_umi("-v", "-p", server.address, "write", "valve", "closed")
+        line = ""
+        while not re.search(r" out [2-9]\d bytes", line):  # the write; a RESYNC is shorter
+            line = process.stderr.readline()
+            assert line
+        process.send_signal(order)
+        _, stderr = process.communicate(timeout=TIME_LIMIT_S)
+    assert process.returncode == code
+    assert f"umi: {word}; WRITE_OBJECT umi.255.0.0.32 was sent, and its answer had not" in stderr
+    assert "hint: connect again, and read back" in stderr
 
 
 @pytest.fixture

@@ -119,7 +119,13 @@ def test_what_was_not_asked_for_is_not_compared(capsys: Capsys, meter: str, tmp_
         data = do(capsys, "diff", *pair, "--json").document["data"]
         assert data["changes"] == []
         assert "umi.1.1.194.23" in data["not_compared"]
-    assert "not compared" in do(capsys, "diff", whole, bare).stdout
+        assert data["equal"] is None
+    outcome = do(capsys, "diff", whole, bare)
+    assert outcome.stdout == "no difference in what was compared\n"
+    assert "warning: not compared" in outcome.stderr
+    assert call_umi(capsys, "diff", whole, bare, "--exit-code", "-o", "csv").exit == 53
+    here = ("-p", f"{meter}&{DAY}", "diff", whole, "--no-tables", "--exit-code")
+    assert call_umi(capsys, *here).exit == 0
 
 
 def test_a_link_that_was_lost_says_nothing_of_a_device(capsys: Capsys, tmp_path: Path) -> None:

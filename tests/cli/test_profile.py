@@ -448,6 +448,14 @@ def test_a_window_that_begins_too_late_is_told(state: Path) -> None:
 # What cannot be
 
 
+def test_a_part_of_a_profile_says_that_it_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    port = "sim:?time=2026-03-30T08:00:00Z&as=service&fault=hangup:0.02&seed=1"
+    outcome = call_umi(capsys, "-p", port, "profile", "--csv")
+    oldest = outcome.stdout.splitlines()[1].split(",")[0]
+    assert outcome.exit == 17
+    assert f"what is older than {oldest} is missing" in outcome.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -458,6 +466,8 @@ def test_a_window_that_begins_too_late_is_told(state: Path) -> None:
         (["--since", "1h", "--until", "2h"], "is not before --until"),
         (["--tz", "Mars/Phobos"], "no time zone"),
         (["--csv", "--json"], "exclude each other"),
+        (["--csv", "-o", "raw"], "--csv and -o exclude each other"),
+        (["-o", "raw", "--csv"], "--csv and -o exclude each other"),
     ],
 )
 def test_wrong_options(args: list[str], message: str) -> None:

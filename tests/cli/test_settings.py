@@ -154,6 +154,14 @@ def test_profile_reaches_the_commands(config: Path) -> None:
     assert outcome.stdout.startswith("feature,clause")
 
 
+def test_a_liking_for_csv_refuses_no_command_that_has_none(tmp_path: Path) -> None:
+    write = ["-p", f"sim:{tmp_path / 'meter.json'}", "write", "counter", "5"]
+    assert run_umi(*write, env={"UMI_OUTPUT": "csv"}).stdout == "counter: written\n"
+    outcome = run_umi(*write, "-o", "csv")
+    assert outcome.exit == 2
+    assert "leave -o csv out" in outcome.stderr
+
+
 def test_profile_may_ask_for_json_of_usage_errors(config: Path) -> None:
     config.write_text("json = true\n")
     outcome = run_umi("spec", "--nosuch", env={"XDG_CONFIG_HOME": str(config.parents[1])})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli import serving
 from tests.cli.conftest import TIME_LIMIT_S, call_umi, start_umi
 from tests.transports.ends import served
 
@@ -121,8 +122,23 @@ def test_too_many_failures_in_a_row_end_it_with_their_code(
 def test_one_part_that_is_refused_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     watch = ["watch", "gsm-status", "counter", "--every", "1", "--failures", "2", "--count", "6"]
     outcome = call_umi(capsys, "-p", f"sim:?{NOW}", *watch)
-    assert outcome.exit == 0
+    assert outcome.exit == 53
+    assert "umi: 1 of 2 parts gave no value: gsm-status (the device refused" in outcome.stderr
     assert len(outcome.stdout.splitlines()) == 12
+
+
+def test_what_never_gave_a_value_was_not_watched(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = ["watch", "gsm-status", "--every", "1", "--count", "2"]
+    assert call_umi(capsys, "-p", f"sim:?{NOW}", *watch).exit == 23
+
+
+def test_a_device_that_is_lost_for_good_was_lost_in_the_middle() -> None:
+    watch = ["watch", "counter", "--every", "0.1", "--failures", "3", "--events"]
+    with serving.served() as server:
+        process = start_umi("-p", server.address, *watch)
+        assert '"type":"reading"' in process.stdout.readline()
+    _, stderr = process.communicate(timeout=TIME_LIMIT_S)
+    assert process.returncode == 17, stderr
 
 
 def test_readings_that_take_longer_are_left_out_and_said(

@@ -45,9 +45,7 @@ def shell(app: App, path: str | None, exit_on_error: bool) -> None:
         raise InputError("this is a shell already", hint="use sets other options")
     if path is None and _has_company(app):
         if exit_on_error:
-            raise InputError(
-                "-e is for scripts: at a prompt you see what fails", hint="name a file"
-            )
+            raise InputError("-e is for scripts; a prompt goes on", hint="name a file of commands")
         with contextlib.closing(Lines(app)) as lines:
             converse(app, lines)
     else:

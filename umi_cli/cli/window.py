@@ -51,7 +51,7 @@ class TimeText:
         if text in _DAYS_AGO:
             day = now.astimezone(zone).date() - timedelta(days=_DAYS_AGO[text])
             return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
-        return _absolute(self.text.strip().upper(), zone)  # RFC 3339, 5.6: t and z are T and Z
+        return _absolute(self.text.strip(), zone)
 
 
 def _before(now: datetime, distance: timedelta, text: str) -> datetime:
@@ -63,7 +63,7 @@ def _before(now: datetime, distance: timedelta, text: str) -> datetime:
 
 def _absolute(text: str, zone: tzinfo) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())  # RFC 3339, 5.6: t and z are T and Z
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InputError(f"{text!r} is no time", hint=_HINT) from error
