@@ -122,6 +122,7 @@ class AuthenticationError(UmiError):
 
     code = "authentication-refused"
     exit_code = 20
+    default_hint = "check --role and --key: is it the key of this role, in this device?"
 
 
 class LockedOutError(UmiError):
@@ -129,6 +130,7 @@ class LockedOutError(UmiError):
 
     code = "locked-out"
     exit_code = 21
+    default_hint = "wait a minute, and check the key before it is tried again"
 
 
 class KeyUnusableError(UmiError):
@@ -143,6 +145,7 @@ class NotTrustedError(UmiError):
 
     code = "not-trusted"
     exit_code = 24
+    default_hint = "look at it with: umi cert show FILE; whom to trust says --anchor"
 
 
 class SignatureError(UmiError):

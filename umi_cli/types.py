@@ -344,7 +344,9 @@ def from_datetime(moment: datetime) -> int:
     seconds = int((moment - EPOCH).total_seconds())
     if not 0 < seconds <= MAX_DATETIME_S:
         written = moment.isoformat().replace("+00:00", "Z")  # in UTC it may not fit a calendar
-        raise InputError(f"{written} does not fit a UMI datetime (2000 to 2136)")
+        raise InputError(
+            f"{written} does not fit a UMI datetime (2000-01-01T00:00:01Z to 2136-02-07T06:28:15Z)"
+        )
     return seconds
 
 

@@ -309,5 +309,5 @@ def test_a_file_that_cannot_be_used_is_an_input_error(tmp_path: Path) -> None:
         file.load()
     binary = tmp_path / "binary.json"
     binary.write_bytes(b"\xff\xfe")
-    with StateFile(binary) as file, pytest.raises(InputError, match="cannot read"):
+    with StateFile(binary) as file, pytest.raises(InputError, match="it is no text"):
         file.load()

@@ -297,7 +297,9 @@ def load_document(path: str, *, is_required: bool) -> dict[str, Any]:
 
     try:
         return tomllib.loads(raw.decode())
-    except (ValueError, RecursionError) as error:  # TOML or UTF-8; brackets in brackets
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not TOML: it is no text in UTF-8") from error
+    except (ValueError, RecursionError) as error:  # of brackets in brackets
         raise InputError(f"{path} is not TOML: {error}") from error
 
 

@@ -33,15 +33,22 @@ class StateFile:
             return self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read the state file {self.path}: {error}") from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"cannot read the state file {self.path}: {reason}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{self.path} is no state file: it is no text",
+                hint="name another file, or a new one",
+            ) from error
 
     def save(self, text: str) -> None:
         """Replace the file's content, whole or not at all; `InputError` if it cannot be."""
         try:
             write_atomically(self.path, text.encode(), mode=PRIVATE_MODE)
         except OSError as error:
-            raise InputError(f"cannot write the state file {self.path}: {error}") from error
+            reason = error.strerror or error
+            raise InputError(f"cannot write the state file {self.path}: {reason}") from error
 
     def close(self) -> None:
         """Let go of the file."""
