@@ -40,6 +40,12 @@ def test_a_sound_meter_survives_and_the_rate_is_told() -> None:
     assert "fuzz 100% " in outcome.stderr
 
 
+def test_a_frame_behind_another_one_may_be_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    """On a slow line the first one is answered before the second has come (protocol 2.3)."""
+    replay = ("fuzz", "--replay", "0:link:506")
+    assert call_umi(capsys, "-p", "opto:sim", *replay).exit == 0
+
+
 def test_one_document_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = call_umi(capsys, *SOUND, "fuzz", "--cases", "30", "--seed", "5", "--json")
     data = outcome.document["data"]
