@@ -46,6 +46,15 @@ def test_a_frame_behind_another_one_may_be_answered(capsys: pytest.CaptureFixtur
     assert call_umi(capsys, "-p", "opto:sim", *replay).exit == 0
 
 
+@pytest.mark.parametrize("seed", ["0", "11"])
+def test_what_a_host_clocks_in_while_intb_is_low_is_nothing_that_is_sent(
+    seed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Peripheral that waits for the rest of a frame holds INTB low (protocol 9)."""
+    command = ("fuzz", "--layer", "link", "--cases", "300", "--seed", seed)
+    assert call_umi(capsys, "-p", "spi:sim", *command).exit == 0
+
+
 def test_one_document_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = call_umi(capsys, *SOUND, "fuzz", "--cases", "30", "--seed", "5", "--json")
     data = outcome.document["data"]
