@@ -47,6 +47,22 @@ def test_a_late_frame_is_not_taken_behind_another_one_either() -> None:
     assert taken(FRAME + late) == [seen(2, 2, PACKET)]
 
 
+@pytest.mark.parametrize("damage", [b"\x31", FRAME[:-1] + b"\0"], ids=["head", "crc"])
+def test_what_stands_behind_noise_may_be_lost(damage: bytes) -> None:
+    """A device that finds nothing in the first piece is right to take the second."""
+    later = ADDRESSES.frame(5, FrameType.SIMPLE, OTHER).encode()
+    fourth = ADDRESSES.frame(4, FrameType.SIMPLE, LAST).encode()
+    found = taken(damage + later, fourth)
+    assert [each.packets for each in found] == [(OTHER,), (LAST,)]
+
+
+def test_what_stands_behind_a_frame_may_be_lost() -> None:
+    """Where a transfer is a frame, as on SPI."""
+    later = ADDRESSES.frame(6, FrameType.SIMPLE, OTHER).encode()
+    fourth = ADDRESSES.frame(4, FrameType.SIMPLE, LAST).encode()
+    assert [each.packets for each in taken(FRAME + later, fourth)] == [(PACKET, OTHER), (LAST,)]
+
+
 def test_behind_two_at_once_the_case_goes_on_from_either() -> None:
     fourth = ADDRESSES.frame(4, FrameType.SIMPLE, LAST).encode()
     fifth = ADDRESSES.frame(5, FrameType.SIMPLE, LAST).encode()

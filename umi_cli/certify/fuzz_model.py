@@ -56,18 +56,24 @@ class Seen:
 class SoundDevice:
     """A device as a case finds it: re-synchronised, with two frames exchanged since.
 
-    Of several frames in a piece it may answer each before it looks at the next, or look at all of
-    them while it is at work on the first. Both ways are played; what either takes may be taken,
-    and so may any of them that would be, had it come alone.
+    How it hears a piece is its own affair, and the line's (protocol 2.3, 9). Of several frames it
+    may answer each before it looks at the next, or look at all of them while it is at work on the
+    first. Behind noise it may find frames, or not before a pause; behind a frame it hears nothing
+    where a transfer is a frame. All those ways are played: what any of them takes may be taken, and
+    so may a frame that would be, had it come alone.
 
     Args:
         addresses: of both ends.
     """
 
     def __init__(self, addresses: Addresses) -> None:
-        self._prompt, self._slow = (_Responder(addresses) for _ in range(2))
-        self._found: list[bytes] = []
+        self._prompt, self._slow, self._lost, self._framed = (
+            _Responder(addresses) for _ in range(4)
+        )
+        self._frames: list[bytes] = []
+        self._in_step = 0
         self._receiver = FrameReceiver(on_piece=self._on_piece)
+        self._noise = 0
         self._now = 0.0
         self.take(addresses.frame(0, FrameType.RESYNC).encode())
         for number in range(SETTLED_FRAMES):
@@ -75,31 +81,34 @@ class SoundDevice:
 
     def take(self, piece: bytes) -> Seen:
         """Take a piece that a pause follows, and answer what is to be answered."""
-        frames, is_clean = self._frames_in(piece)
-        alone = [packet for frame in frames[1:] for packet in self._slow.copy().take([frame])]
-        packets = self._prompt.take(frames)
-        packets += [each for each in self._slow.take_at_once(frames) if each not in packets]
-        packets += [each for each in alone if each not in packets]
+        is_clean = self._look_at(piece)
+        frames, in_step = self._frames, self._frames[: self._in_step]
+        ways = (self._prompt, self._slow, self._lost, self._framed)
+        alone = [each for frame in frames[1:] for way in ways for each in way.copy().take([frame])]
+        packets = self._prompt.take(frames) + self._slow.take_at_once(frames)
+        packets += self._lost.take(in_step) + self._framed.take(in_step[:1])
         return Seen(
             frames=len(frames),
-            answers=max(self._prompt.answers(), self._slow.answers()),
-            packets=tuple(packets),
+            answers=max(way.answers() for way in ways),
+            packets=tuple(dict.fromkeys(packets + alone)),
             is_clean=is_clean,
         )
 
-    def _frames_in(self, piece: bytes) -> tuple[list[bytes], bool]:
-        """Return the frames with a right CRC, and whether there is nothing else."""
-        self._found = []
-        noise = self._receiver.noise_bytes
+    def _look_at(self, piece: bytes) -> bool:
+        """Find the frames with a right CRC; tell whether there is nothing else."""
+        self._frames, self._in_step = [], 0
+        self._noise = self._receiver.noise_bytes
         self._receiver.receive_data(piece, self._now)
-        is_clean = self._receiver.deadline is None and self._receiver.noise_bytes == noise
+        is_clean = self._receiver.deadline is None and self._receiver.noise_bytes == self._noise
         self._now += PAUSE_S
         self._receiver.on_timer(self._now)
-        return self._found, is_clean
+        return is_clean
 
     def _on_piece(self, data: bytes, frame: Frame | None) -> None:
         if frame is not None:
-            self._found.append(data)
+            self._frames.append(data)
+            if self._receiver.noise_bytes == self._noise:
+                self._in_step += 1
 
 
 class _Responder:
