@@ -302,9 +302,11 @@ def test_this_toolkit_as_a_reader(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "1 in " in shown.stdout
 
 
-def test_any_reader_can_call_the_fuzzing_meter(tmp_path: Path) -> None:
-    command = ("fuzz", "--as-meter", "--tcp", "127.0.0.1:0", "--events")
-    with start_umi(*command) as server:
+SERVE = ("fuzz", "--as-meter", "--tcp", "127.0.0.1:0")
+
+
+def test_any_reader_can_call_the_fuzzing_meter() -> None:
+    with start_umi(*SERVE, "--events") as server:
         (address,) = json.loads(server.stdout.readline())["addresses"]
         exits = {run_umi("-p", address, "--timeout", "0.2", "info").exit for _ in range(6)}
         server.send_signal(signal.SIGINT)
@@ -316,10 +318,66 @@ def test_any_reader_can_call_the_fuzzing_meter(tmp_path: Path) -> None:
     numbers = [each["number"] for each in spoilt if each["type"] == "spoilt"]
     assert numbers == list(range(1, len(numbers) + 1))
     assert numbers
+    assert sum(spoilt[-1]["data"]["spoilt"].values()) == len(numbers)
 
 
-def test_the_fuzzing_meter_serves_for_as_long_as_it_is_told() -> None:
-    outcome = run_umi("fuzz", "--as-meter", "--tcp", "127.0.0.1:0", "--for", "0.2")
-    assert outcome.exit == 0
-    assert json.loads(outcome.stdout)["type"] == "listening"
-    assert outcome.stderr == "answers spoilt: none\n"
+def test_the_fuzzing_meter_ends_after_so_many_spoilt_answers(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    with start_umi(*SERVE, "--cases", "3", "--json", "--out", str(path)) as server:
+        address = server.stderr.readline().removeprefix("listening on ").strip()
+        while server.poll() is None:
+            run_umi("-p", address, "--timeout", "0.2", "info")
+        out, _ = server.communicate(timeout=30)
+    assert server.returncode == 0
+    document = json.loads(out)
+    data = document["data"]
+    assert (document["schema"], document["ok"], document["command"]) == ("umi/1", True, "fuzz")
+    assert (data["addresses"], data["seed"], data["stopped"]) == ([address], 0, "")
+    assert sum(data["spoilt"].values()) == 3
+    assert [each["umi_id"] for each in data["readers"]] == ["00237EFE00000004"]
+    found = json.loads(path.read_bytes())
+    assert {name: found[name] for name in data} == data
+    assert [each["number"] for each in found["answers"]] == [1, 2, 3]
+    assert found["left_out"] == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_fuzzing_meter_tells_what_it_spoilt_when_it_is_ended(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "found.json"
+    with start_umi(*SERVE, "--json", "--out", str(path)) as server:
+        assert server.stderr.readline().startswith("listening on tcp:127.0.0.1:")
+        server.send_signal(number)
+        out, _ = server.communicate(timeout=30)
+    document = json.loads(out)
+    assert (server.returncode, document["error"]["exit"]) == (code, code)
+    assert document["data"]["stopped"] == "it was interrupted"
+    assert json.loads(path.read_bytes())["frames"] == 0
+
+
+def test_where_no_reader_comes_the_exit_code_tells() -> None:
+    outcome = run_umi(*SERVE, "--for", "0.2")
+    assert outcome.exit == 2
+    assert json.loads(outcome.stdout.splitlines()[0])["type"] == "listening"
+    assert "judged   nothing" in outcome.stdout
+    assert "umi: no reader came" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("--layer", "link"), "--layer"),
+        (("--no-minimise",), "--minimise"),
+        (("--allow-changes",), "--allow-changes"),
+        (("--stop-after", "1"), "--stop-after"),
+        (("--power", "true"), "--power"),
+        (("--cases", "0"), "--cases 0"),
+    ],
+)
+def test_the_fuzzing_meter_takes_no_options_of_devices(
+    words: tuple[str, ...], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = call_umi(capsys, *SERVE, *words)
+    assert outcome.exit == 2
+    assert option in outcome.stderr

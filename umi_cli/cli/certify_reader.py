@@ -155,6 +155,16 @@ def certify_reader(app: "App", wishes: ReaderWishes) -> "RunReport | None":
     return run.run(earlier)
 
 
+def tell_addresses(app: "App", addresses: Sequence[str]) -> None:
+    """Say where the meter is, as `umi sim` does; a document of JSON or CSV stands alone."""
+    from umi_cli.output import streams
+
+    if app.report.form in ("table", "events"):
+        app.announce("listening", addresses=addresses)
+    else:
+        streams.say(f"listening on {', '.join(addresses)}")
+
+
 def parse_each(texts: Sequence[str]) -> dict[str, list[str]]:
     """Return the words of the reader's command by task, `""` for all tasks that have none.
 

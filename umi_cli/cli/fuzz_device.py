@@ -54,7 +54,7 @@ def _plan(app: "App", wishes: "Wishes") -> FuzzPlan:
         cases=wishes.count,
         for_s=wishes.for_s,
         changes=wishes.allow_changes,
-        stop_after=wishes.stop_after,
+        stop_after=wishes.enough,
         minimises=not is_replay if wishes.minimise is None else wishes.minimise,
         corpus=corpus,
         names=names,
