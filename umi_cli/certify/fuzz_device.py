@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from umi_cli.certify.bench import Bench
-from umi_cli.certify.case import Failure
+from umi_cli.certify.case import Failure, NotApplicable
 from umi_cli.certify.fuzz_bases import Subject
 from umi_cli.certify.fuzz_model import Addresses
 from umi_cli.device.image_upload import read_running
@@ -129,7 +129,7 @@ class FuzzDevice:
             return False
         try:
             self._power()
-        except UmiError:
+        except (NotApplicable, UmiError):  # what switches it has failed, or it stays away
             return False
         return any(self._answers() for _ in range(FIRST_TRIES))
 

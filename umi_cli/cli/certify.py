@@ -112,7 +112,9 @@ def _split(_: click.Context, _option: click.Parameter, given: tuple[str, ...]) -
 @click.option("--ca-key", metavar="SOURCE", help="Key of an authority that the device trusts")
 @click.option("--ca-cert", metavar="FILE", help="Certificate of that authority")
 @click.option(
-    "--power", metavar="pins|COMMAND", help="What switches the device off and on, and ends then"
+    "--power",
+    metavar="pins|COMMAND",
+    help="What switches the device off and on, and ends then, within 60 s",
 )
 @click.option("--out", metavar="FILE.json", help="Write the report as JSON")
 @click.option("--junit", metavar="FILE.xml", help="Write it as JUnit XML, for a build server")

@@ -119,7 +119,9 @@ class Wishes:
     help=f"Failures that are enough; default: {DEFAULT_FAILURES}",
 )
 @click.option(
-    "--power", metavar="pins|COMMAND", help="What switches the device off and on, and ends then"
+    "--power",
+    metavar="pins|COMMAND",
+    help="What switches the device off and on, and ends then, within 60 s",
 )
 @click.option("--out", metavar="FILE.json", help="Write what was found as JSON")
 @click.option("--as-meter", is_flag=True, help="Fuzz readers instead: this toolkit, or --tcp")
