@@ -1,6 +1,7 @@
 """`umi fuzz` as its users run it: exit codes, streams, corpus, replay, the fuzzing meter."""
 
 import json
+import shlex
 import signal
 from pathlib import Path
 
@@ -83,9 +84,8 @@ def test_a_failure_ends_with_53_and_is_kept_and_sent_again(
     assert "FAILED 0:link:" in first.stderr
     assert kept["case"] in first.stdout
     assert str(path) in first.stdout
-    assert f"hint: send the first of them again with: umi fuzz --replay {kept['case']}" in (
-        first.stderr
-    )
+    hint = f"again with: umi -p sim:?defect=hang-on-fragment fuzz --replay {path}\n"
+    assert hint in first.stderr.replace("'", "")
     for again in (kept["case"], str(path)):
         outcome = call_umi(capsys, *HANGS, "fuzz", "--replay", again, "--json")
         (failure,) = outcome.document["data"]["failures"]
@@ -93,6 +93,28 @@ def test_a_failure_ends_with_53_and_is_kept_and_sent_again(
         assert failure["failure"]["trouble"] == "silent"
         assert failure["frames"][-1]["words"][0].startswith("link frame: type 4 (RESYNC)")
         assert call_umi(capsys, *SOUND, "fuzz", "--replay", again).exit == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*HANGS, "fuzz", "--layer", "link", "--cases", "60", "--seed=3", "--no-minimise"),
+        (*HANGS, "fuzz", "--layer=link", "--for", "2", "--stop-after", "1", "--json"),
+        ("--timeout", "0.5", *HANGS, "fuzz", "--layer", "link", "--cases", "99", "--allow-changes"),
+        (*HANGS, "fuzz", "--replay", "0:link:21"),
+    ],
+)
+def test_the_hint_works_as_it_stands(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = call_umi(capsys, *words)
+    assert first.exit == 53
+    hint = (first.document["error"]["hint"] if "--json" in words else first.stderr).splitlines()[-1]
+    umi, *again = shlex.split(hint.partition("again with: ")[2])
+    assert umi == "umi"
+    outcome = call_umi(capsys, *again)
+    assert outcome.exit == 53, again
+    assert "of 1 cases failed" in outcome.stderr + outcome.stdout
 
 
 def test_the_cases_of_a_corpus_come_first(
@@ -199,7 +221,10 @@ def test_what_contradicts_itself_is_refused(
 
 
 def test_without_a_device_there_is_nothing_to_fuzz(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call_umi(capsys, "fuzz").exit == 2
+    for words in (("fuzz",), ("fuzz", "--replay", "7:link:21")):
+        outcome = call_umi(capsys, *words)
+        assert outcome.exit == 2
+        assert "there is nothing to fuzz: no device is named" in outcome.stderr
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": "umi/1"}', "[" * 100_000])
