@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import call_umi, run_umi, start_umi
 from tests.cli.desk import Desk, laid
-from umi_cli.certify.fuzz_case import FuzzLayer
+from umi_cli.certify.fuzz_case import Carrier, FuzzCase, FuzzLayer
 from umi_cli.cli.fuzz import LAYERS
 
 SOUND = ("-p", "sim")
@@ -236,6 +236,19 @@ def test_a_corpus_of_something_else_is_refused(
     assert outcome.exit == 2
     assert "case.json: " in outcome.stderr
     assert "Traceback" not in outcome.stderr
+
+
+def test_a_case_that_sends_nothing_is_not_sent_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = FuzzCase(
+        seed=0, layer=FuzzLayer.LINK, number=0, base="", carrier=Carrier.FRAMES, pieces=()
+    )
+    path = tmp_path / "case.json"
+    path.write_text(json.dumps(case.record))
+    outcome = call_umi(capsys, *SOUND, "fuzz", "--replay", str(path))
+    assert outcome.exit == 2
+    assert "there is nothing to send: the case has no pieces" in outcome.stderr
 
 
 def test_a_corpus_that_cannot_be_made_is_refused(

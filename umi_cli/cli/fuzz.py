@@ -213,6 +213,8 @@ def case_of(text: str, *, allow_changes: bool) -> "tuple[CaseName | None, FuzzCa
 
     is_file = text.endswith(".json") or Path(text).exists()
     case = load_case(Path(text)) if is_file else None
+    if case is not None and not case.pieces:
+        raise InputError(f"{text}: there is nothing to send: the case has no pieces")
     name = None if is_file else CaseName.parse(text)
     one = case or name
     if one is not None and (one.changes or one.layer.changes) and not allow_changes:
