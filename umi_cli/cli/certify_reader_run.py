@@ -297,6 +297,8 @@ def _with_end(process: ReaderProcess, verdict: Verdict, message: str) -> tuple[V
     if verdict is not Verdict.PASSED and process.last_words:
         end = "" if process.was_killed else f" ended with {process.exit} and"
         parts.append(f"its command{end} said: {process.last_words}")
+    elif verdict is Verdict.LEFT_OUT:
+        parts.append(f"its command ended with {process.exit}")
     return verdict, "; ".join(parts)
 
 
