@@ -56,6 +56,17 @@ def test_what_a_host_clocks_in_while_intb_is_low_is_nothing_that_is_sent(
     assert call_umi(capsys, "-p", "spi:sim", *command).exit == 0
 
 
+@pytest.mark.parametrize("port", ["sim", "spi:sim"])
+def test_a_meter_as_it_leaves_the_line_survives_changes(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes the first root that it is handed; as a Peripheral nobody resets it behind a case."""
+    command = ("fuzz", "--allow-changes", "--seed", "5", "--cases", "700")
+    outcome = call_umi(capsys, "-p", port, *command)
+    assert outcome.exit == 0
+    assert "the device has no certificate: whichever it takes is not judged" in outcome.stderr
+
+
 def test_one_document_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = call_umi(capsys, *SOUND, "fuzz", "--cases", "30", "--seed", "5", "--json")
     data = outcome.document["data"]
