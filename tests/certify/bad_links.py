@@ -108,6 +108,21 @@ class Wraps(FrameLink):
         commander._must_resync = lambda frames: not commander._is_synced  # type: ignore[method-assign]
 
 
+class BeginsAtSeven(LinkConnection):
+    """The first sequence behind a RESYNC is 7."""
+
+    def __init__(self, settings: LinkSettings, addresses: LinkAddresses | None = None) -> None:
+        super().__init__(settings, addresses)
+        commander = self._commander
+        send_command = commander._send_command
+
+        def send_later(now: float) -> None:
+            commander._sequence = commander._sequence or 6
+            send_command(now)
+
+        commander._send_command = send_later  # type: ignore[method-assign]
+
+
 class NeverSlides(FrameLink):
     """A length byte leads to the next frame, whatever it says."""
 

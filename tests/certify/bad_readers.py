@@ -113,6 +113,7 @@ BAD_READERS = {
     "does not check addresses": BadReader(link=bad_links.AddressUnchecked, finds="005 006"),
     "keeps what it did not ask for": BadReader(link=bad_links.BufferKept, finds="013"),
     "lets sequences wrap": BadReader(link=bad_links.Wraps, finds="008"),
+    "begins at sequence 7": BadReader(link=bad_links.BeginsAtSeven, finds="008 015"),
     "does not pause": BadReader(is_patient=False, finds="009 010 036"),
     "never finds a frame behind noise": BadReader(link=bad_links.NeverSlides, finds="011"),
     "takes each chunk for a frame": BadReader(link=bad_links.ChunkIsFrame, finds="012"),

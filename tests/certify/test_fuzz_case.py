@@ -67,6 +67,39 @@ def test_a_file_of_something_else_is_refused(record: object) -> None:
         FuzzCase.of(record)
 
 
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"layer": "nope"}, "its layer, 'nope', is none of link, packet, payload, certificate"),
+        ({"carrier": []}, "its carrier, [], is none of frames, packets, sealed"),
+        ({"seed": -1}, "its seed, -1, is no number from 0 to "),
+        ({"number": "1"}, "its number, '1', is no number from 0 to "),
+        ({"pieces": "00"}, "its pieces are no list of 1000 pieces at most"),
+        ({"pieces": ["0g"]}, "one of its pieces, '0g', is no text of hex digits, two a byte"),
+        ({"valid": [7]}, "one of its valid, 7, is no text of hex digits, two a byte"),
+        ({"patch": 1}, "its patch is no object"),
+        ({"patch": {"at": 1}}, "it has no field 'flip'"),
+        (
+            {"patch": {"at": 1, "flip": 0, "remove": 0, "insert": "x"}},
+            "what its patch inserts, 'x', is no text of hex digits, two a byte",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_a_sentence(
+    fields: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        FuzzCase.of({**CASE.record, **fields})
+    assert str(caught.value).startswith(f"this is no fuzz case: {sentence}")
+
+
+@pytest.mark.parametrize("field", ["seed", "layer", "number", "changes", "carrier", "pieces"])
+def test_a_field_that_is_missing_is_named(field: str) -> None:
+    record = {name: value for name, value in CASE.record.items() if name != field}
+    with pytest.raises(InputError, match=f"no fuzz case: it has no field '{field}'"):
+        FuzzCase.of(record)
+
+
 def test_too_long_a_piece_is_refused() -> None:
     with pytest.raises(InputError, match="65536"):
         FuzzCase.of({**CASE.record, "pieces": ["00" * 65_537]})

@@ -124,6 +124,13 @@ def test_what_devices_may_see_differently_is_no_reason(sent: bytes) -> None:
     assert why_refused(sent) == ""
 
 
+def test_a_device_that_trusts_nobody_may_take_any_first_root() -> None:
+    asked = message(S2AddCertificate(certificate=b"\x7f\x21\x00"))
+    taken = answer(asked, kind=S2AddCertificate.REPLY.TYPE, payload=b"")
+    heard = on_packet(packet_of(GUEST, asked), taken)
+    judge(replace(GUEST, trusts_nobody=True), heard, ())
+
+
 @pytest.mark.parametrize(
     "command", [ImageEnd(is_valid=1), S2AddCertificate(certificate=b"\x7f\x21\x00")]
 )

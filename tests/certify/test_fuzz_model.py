@@ -1,5 +1,6 @@
 """What a sound device finds in any bytes: how many frames, which packets, how many answers."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,8 @@ from umi_cli.link.frame import FrameType
 
 PACKET = packet_of(GUEST, message(NoOperation()))
 FRAME = ADDRESSES.frame(3, FrameType.SIMPLE, PACKET).encode()
-NEXT = ADDRESSES.frame(4, FrameType.SIMPLE, PACKET).encode()
+OTHER, LAST = (packet_of(GUEST, message(NoOperation(), transaction=number)) for number in (77, 78))
+NEXT = ADDRESSES.frame(4, FrameType.SIMPLE, OTHER).encode()
 
 
 def taken(*pieces: bytes) -> list[Seen]:
@@ -29,8 +31,42 @@ def test_a_command_is_taken_once_and_its_repeat_is_answered() -> None:
 
 
 def test_frames_that_were_sent_at_once_are_two() -> None:
-    """The second finds it busy, and is told so."""
-    assert taken(FRAME + NEXT) == [seen(2, 2, PACKET)]
+    """The second may find it busy, and be told so; or the first is answered before it comes."""
+    assert taken(FRAME + NEXT) == [seen(2, 2, PACKET, OTHER)]
+
+
+@pytest.mark.parametrize("before", [b"", b"\x31", bytes(9)], ids=["", "head", "zeros"])
+def test_any_frame_of_a_piece_may_be_taken(before: bytes) -> None:
+    again = ADDRESSES.frame(4, FrameType.SIMPLE, LAST).encode()
+    (found,) = taken(before + FRAME + NEXT + again)
+    assert found == seen(3, 3, PACKET, OTHER, LAST, is_clean=not before)
+
+
+def test_a_late_frame_is_not_taken_behind_another_one_either() -> None:
+    late = ADDRESSES.frame(1, FrameType.SIMPLE, OTHER).encode()
+    assert taken(FRAME + late) == [seen(2, 2, PACKET)]
+
+
+@pytest.mark.parametrize("damage", [b"\x31", FRAME[:-1] + b"\0"], ids=["head", "crc"])
+def test_what_stands_behind_noise_may_be_lost(damage: bytes) -> None:
+    """A device that finds nothing in the first piece is right to take the second."""
+    later = ADDRESSES.frame(5, FrameType.SIMPLE, OTHER).encode()
+    fourth = ADDRESSES.frame(4, FrameType.SIMPLE, LAST).encode()
+    found = taken(damage + later, fourth)
+    assert [each.packets for each in found] == [(OTHER,), (LAST,)]
+
+
+def test_what_stands_behind_a_frame_may_be_lost() -> None:
+    """Where a transfer is a frame, as on SPI."""
+    later = ADDRESSES.frame(6, FrameType.SIMPLE, OTHER).encode()
+    fourth = ADDRESSES.frame(4, FrameType.SIMPLE, LAST).encode()
+    assert [each.packets for each in taken(FRAME + later, fourth)] == [(PACKET, OTHER), (LAST,)]
+
+
+def test_behind_two_at_once_the_case_goes_on_from_either() -> None:
+    fourth = ADDRESSES.frame(4, FrameType.SIMPLE, LAST).encode()
+    fifth = ADDRESSES.frame(5, FrameType.SIMPLE, LAST).encode()
+    assert taken(FRAME + NEXT, fourth, fifth)[1:] == [seen(1, 1, LAST), seen(1, 1, LAST)]
 
 
 def test_a_wrong_crc_is_no_frame_and_leaves_the_line_in_doubt() -> None:

@@ -17,6 +17,7 @@ from tests.cli.test_optical import serving
 from tests.cli.test_terminal import at_terminal
 from tests.transports.ends import wait_until
 from umi_cli.certify.suite import CASES
+from umi_cli.cli import certify_bench
 
 Capsys = pytest.CaptureFixture[str]
 QUICK = ("--only", "LNK-00*", "--only", "APP-00*")
@@ -91,7 +92,7 @@ def test_a_test_is_explained(capsys: Capsys) -> None:
         (["--explain", "LNK-0012"], "there is no test 'LNK-0012'"),
         (["--list", "--only", "LKN-*"], "--only LKN-*: there is no such test"),
         (["--level", "links"], "'links' is not one of"),
-        (["--level", "link", "--only", "SEC-001"], "--only SEC-001: there is no such test"),
+        (["--level", "link", "--only", "SEC-001"], "SEC-001 is not of level link"),
         ([], "there is nothing to certify: no device is named"),
         (["--seed", "-1"], "-1 is not in the range"),
     ],
@@ -223,6 +224,9 @@ def test_the_role_key_may_be_the_own_key(capsys: Capsys, world: World) -> None:
             "is no signing authority's certificate",
         ),
         (["--power", "pins"], 2, "only a Host has pins"),
+        (["--only", "LNK-001", "--level", "objects"], 2, "LNK-001 is not of level objects"),
+        (["--only", "LNK-001", "--level", "objects"], 2, "it is of level link"),
+        (["--only", "LNK-901", "--level", "objects"], 2, "there is no such test"),
         (["--power", ""], 2, "wants pins, or a command"),
         (["--out", "DESK/nowhere/r.json"], 2, "its directory is missing"),
         (["--html", "DESK"], 2, "it is no file"),
@@ -427,16 +431,46 @@ def test_a_command_switches_a_device(capsys: Capsys, world: World, tmp_path: Pat
     [
         ("false", "--power: false ended with 1: in silence"),
         ("ls /nowhere/at/all", "--power: ls ended with 2: "),
-        ("/nowhere/relay off", "--power: /nowhere/relay did not run: "),
     ],
 )
-def test_a_command_that_fails_fails_the_test(
+def test_a_command_that_fails_leaves_the_test_out(
     capsys: Capsys, world: World, command: str, said: str
 ) -> None:
+    """It says nothing about the device."""
     outcome = call_umi(capsys, *power(world, "sim", command), "--json")
-    assert outcome.exit == 53
+    assert outcome.exit == 2
     [test] = outcome.document["data"]["tests"]
+    assert test["verdict"] == "left-out"
     assert said in test["message"]
+    assert any(said in warning for warning in outcome.document["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("nonexistcmd x", "there is no program 'nonexistcmd'"),
+        ("/nowhere/relay off", "there is no program '/nowhere/relay'"),
+        ("relay 'off", "cannot be taken apart"),
+    ],
+)
+@pytest.mark.parametrize("umi", ["certify", "fuzz"])
+def test_a_command_that_cannot_run_is_refused_before_anything_is_sent(
+    capsys: Capsys, umi: str, command: str, said: str
+) -> None:
+    outcome = call_umi(capsys, "-p", "tcp:127.0.0.1:1", umi, "--power", command)
+    assert outcome.exit == 2
+    assert said in outcome.stderr
+
+
+def test_a_command_that_hangs_is_told_and_killed(
+    capsys: Capsys, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certify_bench, "POWER_NOTE_S", 0.1)
+    monkeypatch.setattr(certify_bench, "POWER_LIMIT_S", 0.5)
+    outcome = call_umi(capsys, *power(world, "sim", "sh -c 'sleep 60; true'"))
+    assert outcome.exit == 2
+    assert "waiting for --power: sh, for 0.5 s at most" in outcome.stderr
+    assert "--power: sh did not end within 0.5 s, and was killed" in outcome.stdout
 
 
 # --- people -------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from tests.cli.desk import Desk, laid
 from tests.transports.ends import free_port
 from umi_cli.certify.reader_case import Task
 from umi_cli.certify.reader_suite import READER_CASES
+from umi_cli.cli.certify_reader import TASKS, TIMEOUT_S
 
 AS_METER = ("certify", "--as-meter")
 TCP = ("--tcp", "127.0.0.1:0")
@@ -269,6 +270,44 @@ def test_nobody_comes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no reader came" in found_by(outcome)["RDR-001"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sys.exit(3)", "no reader came, or none that speaks UMI; its command ended with 3"),
+        ("sys.exit('no such meter')", "its command ended with 1 and said: no such meter"),
+    ],
+)
+def test_a_reader_that_ends_before_it_comes_has_its_exit_code_told(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    each = script(tmp_path / "reader.py", text)
+    outcome = call_umi(capsys, *AS_METER, *TCP, *FIRST, "--each", each, "--json")
+    assert outcome.exit == 2
+    test = found_by(outcome)["RDR-001"]
+    assert test["verdict"] == "left-out"
+    assert test["message"].endswith(said)
+
+
+def test_where_nobody_is_told_the_address_it_stands_on_stderr() -> None:
+    with start_umi(*AS_METER, *TCP, *FIRST, "--json") as process:
+        assert process.stderr.readline().startswith("listening on tcp:127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        stdout, _ = process.communicate(timeout=60)
+    assert json.loads(stdout)["error"]["exit"] == 130
+
+
+@pytest.mark.parametrize("number", ["RDR-090", "RDR-091"])
+def test_the_timeout_that_holds_where_none_is_given_is_explained(
+    number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = call_umi(capsys, *AS_METER, "--explain", number)
+    assert f"--timeout, or else {TIMEOUT_S:g} s" in " ".join(outcome.stdout.split())
+
+
+def test_the_command_line_knows_the_tasks() -> None:
+    assert list(TASKS) == list(Task)
+
+
 def test_events_tell_each_scenario(capsys: pytest.CaptureFixture[str]) -> None:
     chosen = only(["RDR-081", "RDR-001"])
     outcome = call_umi(capsys, *AS_METER, *TCP, *chosen, "--each", "true", "--events")
@@ -302,6 +341,12 @@ WRONG = {
     "nowhere to come": (["--only", "RDR-001"], "no way for the reader to come"),
     "no such scenario": ([*TCP, "--only", "RDR-999"], "there is no such scenario"),
     "none of that level": ([*TCP, "--level", "image"], "no such scenario of that level"),
+    "not of that level": (
+        [*TCP, "--only", "RDR-001", "--level", "timing"],
+        "RDR-001 is not of level timing",
+    ),
+    "no such task": ([*TCP, "--each", "bogus=umi"], "there is no task 'bogus'"),
+    "which tasks": ([*TCP, "--each", "bogus=umi"], "read, many, long, session, role"),
     "no such program": ([*TCP, "--each", "/no/such/reader x"], "no program '/no/such/reader'"),
     "no words": ([*TCP, "--each", "read="], "no program ''"),
     "quotes": ([*TCP, "--each", "umi 'x"], "cannot be taken apart"),

@@ -1,6 +1,7 @@
 """`umi fuzz` as its users run it: exit codes, streams, corpus, replay, the fuzzing meter."""
 
 import json
+import shlex
 import signal
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import call_umi, run_umi, start_umi
 from tests.cli.desk import Desk, laid
-from umi_cli.certify.fuzz_case import FuzzLayer
+from umi_cli.certify.fuzz_case import Carrier, FuzzCase, FuzzLayer
 from umi_cli.cli.fuzz import LAYERS
 
 SOUND = ("-p", "sim")
@@ -40,6 +41,32 @@ def test_a_sound_meter_survives_and_the_rate_is_told() -> None:
     assert "fuzz 100% " in outcome.stderr
 
 
+def test_a_frame_behind_another_one_may_be_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    """On a slow line the first one is answered before the second has come (protocol 2.3)."""
+    replay = ("fuzz", "--replay", "0:link:506")
+    assert call_umi(capsys, "-p", "opto:sim", *replay).exit == 0
+
+
+@pytest.mark.parametrize("seed", ["0", "11"])
+def test_what_a_host_clocks_in_while_intb_is_low_is_nothing_that_is_sent(
+    seed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Peripheral that waits for the rest of a frame holds INTB low (protocol 9)."""
+    command = ("fuzz", "--layer", "link", "--cases", "300", "--seed", seed)
+    assert call_umi(capsys, "-p", "spi:sim", *command).exit == 0
+
+
+@pytest.mark.parametrize("port", ["sim", "spi:sim"])
+def test_a_meter_as_it_leaves_the_line_survives_changes(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes the first root that it is handed; as a Peripheral nobody resets it behind a case."""
+    command = ("fuzz", "--allow-changes", "--seed", "5", "--cases", "700")
+    outcome = call_umi(capsys, "-p", port, *command)
+    assert outcome.exit == 0
+    assert "the device has no certificate: whichever it takes is not judged" in outcome.stderr
+
+
 def test_one_document_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = call_umi(capsys, *SOUND, "fuzz", "--cases", "30", "--seed", "5", "--json")
     data = outcome.document["data"]
@@ -68,9 +95,8 @@ def test_a_failure_ends_with_53_and_is_kept_and_sent_again(
     assert "FAILED 0:link:" in first.stderr
     assert kept["case"] in first.stdout
     assert str(path) in first.stdout
-    assert f"hint: send the first of them again with: umi fuzz --replay {kept['case']}" in (
-        first.stderr
-    )
+    hint = f"again with: umi -p sim:?defect=hang-on-fragment fuzz --replay {path}\n"
+    assert hint in first.stderr.replace("'", "")
     for again in (kept["case"], str(path)):
         outcome = call_umi(capsys, *HANGS, "fuzz", "--replay", again, "--json")
         (failure,) = outcome.document["data"]["failures"]
@@ -78,6 +104,28 @@ def test_a_failure_ends_with_53_and_is_kept_and_sent_again(
         assert failure["failure"]["trouble"] == "silent"
         assert failure["frames"][-1]["words"][0].startswith("link frame: type 4 (RESYNC)")
         assert call_umi(capsys, *SOUND, "fuzz", "--replay", again).exit == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*HANGS, "fuzz", "--layer", "link", "--cases", "60", "--seed=3", "--no-minimise"),
+        (*HANGS, "fuzz", "--layer=link", "--for", "2", "--stop-after", "1", "--json"),
+        ("--timeout", "0.5", *HANGS, "fuzz", "--layer", "link", "--cases", "99", "--allow-changes"),
+        (*HANGS, "fuzz", "--replay", "0:link:21"),
+    ],
+)
+def test_the_hint_works_as_it_stands(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = call_umi(capsys, *words)
+    assert first.exit == 53
+    hint = (first.document["error"]["hint"] if "--json" in words else first.stderr).splitlines()[-1]
+    umi, *again = shlex.split(hint.partition("again with: ")[2])
+    assert umi == "umi"
+    outcome = call_umi(capsys, *again)
+    assert outcome.exit == 53, again
+    assert "of 1 cases failed" in outcome.stderr + outcome.stdout
 
 
 def test_the_cases_of_a_corpus_come_first(
@@ -184,7 +232,10 @@ def test_what_contradicts_itself_is_refused(
 
 
 def test_without_a_device_there_is_nothing_to_fuzz(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call_umi(capsys, "fuzz").exit == 2
+    for words in (("fuzz",), ("fuzz", "--replay", "7:link:21")):
+        outcome = call_umi(capsys, *words)
+        assert outcome.exit == 2
+        assert "there is nothing to fuzz: no device is named" in outcome.stderr
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": "umi/1"}', "[" * 100_000])
@@ -196,6 +247,19 @@ def test_a_corpus_of_something_else_is_refused(
     assert outcome.exit == 2
     assert "case.json: " in outcome.stderr
     assert "Traceback" not in outcome.stderr
+
+
+def test_a_case_that_sends_nothing_is_not_sent_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = FuzzCase(
+        seed=0, layer=FuzzLayer.LINK, number=0, base="", carrier=Carrier.FRAMES, pieces=()
+    )
+    path = tmp_path / "case.json"
+    path.write_text(json.dumps(case.record))
+    outcome = call_umi(capsys, *SOUND, "fuzz", "--replay", str(path))
+    assert outcome.exit == 2
+    assert "there is nothing to send: the case has no pieces" in outcome.stderr
 
 
 def test_a_corpus_that_cannot_be_made_is_refused(
@@ -287,9 +351,11 @@ def test_this_toolkit_as_a_reader(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "1 in " in shown.stdout
 
 
-def test_any_reader_can_call_the_fuzzing_meter(tmp_path: Path) -> None:
-    command = ("fuzz", "--as-meter", "--tcp", "127.0.0.1:0", "--events")
-    with start_umi(*command) as server:
+SERVE = ("fuzz", "--as-meter", "--tcp", "127.0.0.1:0")
+
+
+def test_any_reader_can_call_the_fuzzing_meter() -> None:
+    with start_umi(*SERVE, "--events") as server:
         (address,) = json.loads(server.stdout.readline())["addresses"]
         exits = {run_umi("-p", address, "--timeout", "0.2", "info").exit for _ in range(6)}
         server.send_signal(signal.SIGINT)
@@ -301,10 +367,66 @@ def test_any_reader_can_call_the_fuzzing_meter(tmp_path: Path) -> None:
     numbers = [each["number"] for each in spoilt if each["type"] == "spoilt"]
     assert numbers == list(range(1, len(numbers) + 1))
     assert numbers
+    assert sum(spoilt[-1]["data"]["spoilt"].values()) == len(numbers)
 
 
-def test_the_fuzzing_meter_serves_for_as_long_as_it_is_told() -> None:
-    outcome = run_umi("fuzz", "--as-meter", "--tcp", "127.0.0.1:0", "--for", "0.2")
-    assert outcome.exit == 0
-    assert json.loads(outcome.stdout)["type"] == "listening"
-    assert outcome.stderr == "answers spoilt: none\n"
+def test_the_fuzzing_meter_ends_after_so_many_spoilt_answers(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    with start_umi(*SERVE, "--cases", "3", "--json", "--out", str(path)) as server:
+        address = server.stderr.readline().removeprefix("listening on ").strip()
+        while server.poll() is None:
+            run_umi("-p", address, "--timeout", "0.2", "info")
+        out, _ = server.communicate(timeout=30)
+    assert server.returncode == 0
+    document = json.loads(out)
+    data = document["data"]
+    assert (document["schema"], document["ok"], document["command"]) == ("umi/1", True, "fuzz")
+    assert (data["addresses"], data["seed"], data["stopped"]) == ([address], 0, "")
+    assert sum(data["spoilt"].values()) == 3
+    assert [each["umi_id"] for each in data["readers"]] == ["00237EFE00000004"]
+    found = json.loads(path.read_bytes())
+    assert {name: found[name] for name in data} == data
+    assert [each["number"] for each in found["answers"]] == [1, 2, 3]
+    assert found["left_out"] == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_fuzzing_meter_tells_what_it_spoilt_when_it_is_ended(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "found.json"
+    with start_umi(*SERVE, "--json", "--out", str(path)) as server:
+        assert server.stderr.readline().startswith("listening on tcp:127.0.0.1:")
+        server.send_signal(number)
+        out, _ = server.communicate(timeout=30)
+    document = json.loads(out)
+    assert (server.returncode, document["error"]["exit"]) == (code, code)
+    assert document["data"]["stopped"] == "it was interrupted"
+    assert json.loads(path.read_bytes())["frames"] == 0
+
+
+def test_where_no_reader_comes_the_exit_code_tells() -> None:
+    outcome = run_umi(*SERVE, "--for", "0.2")
+    assert outcome.exit == 2
+    assert json.loads(outcome.stdout.splitlines()[0])["type"] == "listening"
+    assert "judged   nothing" in outcome.stdout
+    assert "umi: no reader came" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("--layer", "link"), "--layer"),
+        (("--no-minimise",), "--minimise"),
+        (("--allow-changes",), "--allow-changes"),
+        (("--stop-after", "1"), "--stop-after"),
+        (("--power", "true"), "--power"),
+        (("--cases", "0"), "--cases 0"),
+    ],
+)
+def test_the_fuzzing_meter_takes_no_options_of_devices(
+    words: tuple[str, ...], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = call_umi(capsys, *SERVE, *words)
+    assert outcome.exit == 2
+    assert option in outcome.stderr

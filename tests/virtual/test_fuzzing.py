@@ -4,9 +4,11 @@ from random import Random
 
 import pytest
 
+from umi_cli.application.packet import Envelope
 from umi_cli.errors import MalformedError
 from umi_cli.link.frame import Frame, FrameType
 from umi_cli.link.stream import FrameReceiver
+from umi_cli.types import UmiId
 from umi_cli.virtual.fuzzing import FuzzingMeter, Spoiling, Spoilt
 
 FRAMES = [
@@ -84,3 +86,20 @@ def test_bytes_that_are_no_frame_are_spoilt_as_well() -> None:
         meter.frames_out(b"\x01\x02\x03\x04\x05\x06\x07")
     with pytest.raises(MalformedError):
         Frame.decode(b"\x01\x02\x03\x04\x05\x06\x07")
+
+
+def test_behind_so_many_all_is_sound() -> None:
+    meter = FuzzingMeter(Random(0), 1.0, Spoiling.LINE, limit=2)
+    sent = [meter.frames_out(frame) for frame in FRAMES]
+    assert meter.counts.total() == 2
+    assert sent[2:] == [[frame] for frame in FRAMES[2:]]
+    assert meter.frames == len(FRAMES)
+
+
+def test_who_asks_is_counted() -> None:
+    meter = FuzzingMeter(Random(0), 0.0, Spoiling.FORGERY)
+    reader = UmiId(5)
+    command = Envelope(source=reader, destination=UmiId(9)).encode() + bytes(13)
+    for packet in (command, command, b"no packet"):
+        meter.packet_out(packet, b"response")
+    assert meter.readers == {reader: 2}

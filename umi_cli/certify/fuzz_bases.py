@@ -81,6 +81,8 @@ class Subject:
     """What we act as there."""
     chain: tuple[bytes, ...] = ()
     """Our certificates."""
+    trusts_nobody: bool = False
+    """It has no certificate of its own yet, so that it may take any first root."""
 
     @cached_property
     def readable(self) -> tuple[ObjectDefinition, ...]:

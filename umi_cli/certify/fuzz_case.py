@@ -1,7 +1,7 @@
 """What a fuzz case is: bytes to send, where they come from, and the file that keeps them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -133,18 +133,20 @@ class FuzzCase:
             raise InputError(f"this is no fuzz case: its schema is not {SCHEMA}")
         try:
             return cls(
-                seed=_number(record["seed"], MAX_SEED),
-                layer=FuzzLayer(record["layer"]),
-                number=_number(record["number"], 10**12),
+                seed=_number(record, "seed", MAX_SEED),
+                layer=FuzzLayer(_one_of(record, "layer", FuzzLayer)),
+                number=_number(record, "number", 10**12),
                 changes=record["changes"] is True,
                 base=str(record["base"]),
-                carrier=Carrier(record["carrier"]),
-                pieces=_pieces(record["pieces"]),
-                valid=_pieces(record.get("valid", [])),
+                carrier=Carrier(_one_of(record, "carrier", Carrier)),
+                pieces=_pieces(record["pieces"], "pieces"),
+                valid=_pieces(record.get("valid", []), "valid"),
                 patch=_patch(record.get("patch")),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"this is no fuzz case: {type(error).__name__}: {error}") from error
+        except KeyError as error:
+            raise InputError(f"this is no fuzz case: it has no field {error}") from error
+        except ValueError as error:
+            raise InputError(f"this is no fuzz case: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,18 +167,34 @@ class CaseName:
         return cls(int(found[1]), FuzzLayer(found[2]), int(found[3]), bool(found[4]))
 
 
-def _number(value: object, top: int) -> int:
+def _number(record: Mapping[str, Any], field: str, top: int) -> int:
+    value = record[field]
     if type(value) is not int or not 0 <= value <= top:
-        raise ValueError(f"{value!r:.40} is no number from 0 to {top}")
+        raise ValueError(f"its {field}, {value!r:.40}, is no number from 0 to {top}")
     return value
 
 
-def _pieces(value: object) -> tuple[bytes, ...]:
+def _one_of(record: Mapping[str, Any], field: str, names: Iterable[str]) -> str:
+    value = record[field]
+    known = [str(name) for name in names]
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"its {field}, {value!r:.40}, is none of {', '.join(known)}")
+    return value
+
+
+def _hex(value: object, what: str) -> bytes:
+    try:
+        return bytes.fromhex(value if isinstance(value, str) else "?")
+    except ValueError:
+        raise ValueError(f"{what}, {value!r:.40}, is no text of hex digits, two a byte") from None
+
+
+def _pieces(value: object, field: str) -> tuple[bytes, ...]:
     if not isinstance(value, list) or len(value) > MAX_PIECES:
-        raise ValueError("the pieces are no list, or too many")
-    pieces = tuple(bytes.fromhex(each) for each in value)
+        raise ValueError(f"its {field} are no list of {MAX_PIECES} pieces at most")
+    pieces = tuple(_hex(each, f"one of its {field}") for each in value)
     if any(len(piece) > MAX_PIECE_BYTES for piece in pieces):
-        raise ValueError(f"a piece has up to {MAX_PIECE_BYTES} bytes")
+        raise ValueError(f"one of its {field} has more than {MAX_PIECE_BYTES} bytes")
     return pieces
 
 
@@ -184,10 +202,10 @@ def _patch(value: object) -> Patch | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise TypeError("the patch is no object")
+        raise ValueError("its patch is no object")
     return Patch(
-        at=_number(value["at"], MAX_PIECE_BYTES),
-        flip=_number(value["flip"], 0xFF),
-        remove_bytes=_number(value["remove"], MAX_PIECE_BYTES),
-        insert=bytes.fromhex(value["insert"]),
+        at=_number(value, "at", MAX_PIECE_BYTES),
+        flip=_number(value, "flip", 0xFF),
+        remove_bytes=_number(value, "remove", MAX_PIECE_BYTES),
+        insert=_hex(value["insert"], "what its patch inserts"),
     )

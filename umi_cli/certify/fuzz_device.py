@@ -6,13 +6,16 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from umi_cli.application.codes import ResultCode
+from umi_cli.application.security_commands import S2GetCertificate
 from umi_cli.certify.bench import Bench
-from umi_cli.certify.case import Failure
+from umi_cli.certify.case import Failure, NotApplicable
 from umi_cli.certify.fuzz_bases import Subject
 from umi_cli.certify.fuzz_model import Addresses
 from umi_cli.device.image_upload import read_running
 from umi_cli.errors import LostError, RefusedError, UmiError
 from umi_cli.transports.base import Clock
+from umi_cli.types import UmiId
 
 RETURN_S = 90.0  # how long a device is waited for: longer than a watchdog needs
 POLL_S = 5.0
@@ -129,7 +132,7 @@ class FuzzDevice:
             return False
         try:
             self._power()
-        except UmiError:
+        except (NotApplicable, UmiError):  # what switches it has failed, or it stays away
             return False
         return any(self._answers() for _ in range(FIRST_TRIES))
 
@@ -148,6 +151,7 @@ def subject_of(bench: Bench) -> Subject:
         device_id=session.device_id,
         objects=bench.catalogue.objects,
         model=_model(bench),
+        trusts_nobody=_trusts_nobody(bench, session.device_id),
     )
     credentials = bench.settings.credentials
     if credentials is None:
@@ -158,6 +162,15 @@ def subject_of(bench: Bench) -> Subject:
         role=credentials.role,
         chain=tuple(each.encode() for each in credentials.chain),
     )
+
+
+def _trusts_nobody(bench: Bench, device_id: UmiId) -> bool:
+    """Tell whether the device has no certificate of its own.
+
+    choice: such a one is as its factory gets it, and takes the first root that it is handed.
+    """
+    answer = bench.result_of(S2GetCertificate(subject=device_id))
+    return answer.argument == ResultCode.NO_CERTIFICATE
 
 
 def _model(bench: Bench) -> str:

@@ -149,6 +149,8 @@ class FuzzRun:
 
         Whatever ends it, `outcome` holds what came of it so far.
         """
+        if self._plan.changes and self.subject.trusts_nobody:
+            self._hooks.note("the device has no certificate: whichever it takes is not judged")
         try:
             for case in self._cases():
                 self._send_one(case)

@@ -111,7 +111,7 @@ class Watch:
         """
         known = self._known
         assert known is not None  # noqa: S101 - `learn` comes first
-        noise = bench.raw.noise_bytes
+        noise = _noise(bench)
         message, identity = self._stand(bench)
         if message.argument != known.no_operation:
             raise FuzzFailure(
@@ -124,7 +124,7 @@ class Watch:
                 Trouble.CHANGED,
                 f"gives its UMI ID as {_told(identity).hex()}, and {known.identity.hex()} before",
             )
-        if came := bench.raw.noise_bytes - noise:
+        if came := _noise(bench) - noise:
             raise FuzzFailure(Trouble.MALFORMED, f"sends {came} bytes that are no frame")
         self._check_clock(bench, identity)
         return [] if self.was_slow else self._late
@@ -272,6 +272,11 @@ class Watch:
         except UmiError:
             return Counter()
         return Counter(_logged(record) for record in records)  # type: ignore[union-attr]
+
+
+def _noise(bench: Bench) -> int:
+    """Return how many bytes the device has sent that were part of no frame."""
+    return bench.raw.noise_bytes - bench.raw.empty_bytes
 
 
 def _logged(record: Any) -> tuple[int, str]:

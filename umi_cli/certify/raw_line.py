@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from umi_cli.link.frame import MAX_FRAME_BYTES, Frame
+from umi_cli.link.frame import MAX_FRAME_BYTES, Frame, begins_a_frame
 from umi_cli.link.stream import FrameReceiver
 from umi_cli.transports.base import Transport
 
@@ -20,6 +20,9 @@ class RawLine:
 
     def __init__(self, transport: Transport, observer: Callable[[str, bytes], None]) -> None:
         self._transport = transport
+        self._is_host = hasattr(transport, "board")  # pins: it fetches what comes
+        self.empty_bytes = 0
+        """How many bytes the Host has clocked in where the Peripheral had no frame."""
         self._observer = observer
         self._clock = transport.clock
         self._receiver = FrameReceiver(transport.idle_gap_s)
@@ -28,7 +31,7 @@ class RawLine:
     @property
     def noise_bytes(self) -> int:
         """Return how many bytes have come that were part of no frame."""
-        return self._receiver.noise_bytes
+        return self._receiver.noise_bytes + self.empty_bytes
 
     def send(self, data: bytes) -> None:
         """Send bytes as they stand; `LostError` if the port is gone."""
@@ -55,10 +58,21 @@ class RawLine:
             now = self._clock.monotonic()
             if data:
                 self._observer("in", data)
-                self._frames += self._receiver.receive_data(data, now)
+                self._take(data, now)
             else:
                 self._frames += self._receiver.on_timer(now)
         return self._frames.pop(0)
+
+    def _take(self, data: bytes, now: float) -> None:
+        """Take what has come; what a Host has fetched is a frame from its head on, or nothing.
+
+        INTB is low, too, while a Peripheral waits for the rest of a frame (protocol 9): whatever
+        MISO holds then, it says nothing.
+        """
+        if self._is_host and not begins_a_frame(data):
+            self.empty_bytes += len(data)
+        else:
+            self._frames += self._receiver.receive_data(data, now)
 
     def drain(self, quiet_s: float) -> list[Frame]:
         """Return everything that comes until the line is quiet for a while."""

@@ -147,12 +147,15 @@ def _resync(talk: Conversation) -> None:
 )
 def _fifteen(talk: Conversation) -> None:
     strike = talk.strike
-    lines = {each.line for each in talk.frames}
-    for line in lines:
-        _check_sequences([each for each in talk.frames if each.line == line])
+    _check_all_sequences(talk)
     later = [each for each in talk.sent(after=strike.order) if each.frame != talk.struck.frame]
     if not later:
         raise NotApplicable("the reader sent nothing behind sequence 15")
+
+
+def _check_all_sequences(talk: Conversation) -> None:
+    for line in {each.line for each in talk.frames}:
+        _check_sequences([each for each in talk.frames if each.line == line])
 
 
 def _check_sequences(frames: list[Passage]) -> None:
@@ -310,6 +313,24 @@ def _late(talk: Conversation) -> None:
 
 
 @reader_case(
+    "RDR-015",
+    "the first sequence behind a RESYNC is 1, and the next ones count up",
+    level=Level.LINK,
+    clause="2.3",
+    mark="F",
+    trick="last-sequence",
+    task=Task.READ,
+    sends="every response as it should be",
+    expects="sequence 1 behind each RESYNC, then 2, and so on",
+    advice="RESYNC sets the sequence of both sides to 0; what was counted before does not go on.",
+)
+def _from_one(talk: Conversation) -> None:
+    if not any(is_command(each) for each in talk.sent()):
+        raise NotApplicable("the reader sent no command")
+    _check_all_sequences(talk)
+
+
+@reader_case(
     "RDR-090",
     "a response that takes its time is waited for",
     level=Level.TIMING,
@@ -317,7 +338,7 @@ def _late(talk: Conversation) -> None:
     mark="F",
     trick="slow",
     task=Task.READ,
-    sends="the first response after 60 % of the reader's timeout",
+    sends="the first response after 60 % of the reader's timeout (--timeout, or else 2 s)",
     expects="nothing until then",
     advice="A meter on batteries wakes up first. Wait as long as your own documentation says.",
 )
@@ -334,7 +355,8 @@ def _slow(talk: Conversation) -> None:
     trick="response-lost",
     task=Task.READ,
     sends="nothing for the first response",
-    expects="the same frame again, when the reader's timeout is over and not before",
+    expects="the same frame again, when the reader's timeout (--timeout, or else 2 s) is over and"
+    " not before",
     advice="A repeat that comes too soon meets the answer on its way, and then one too many.",
 )
 def _hasty(talk: Conversation) -> None:

@@ -8,7 +8,12 @@ import click
 
 from umi_cli.cli import params
 from umi_cli.cli.base import command
-from umi_cli.cli.certify_reader import certify_reader, reader_options, reader_wishes
+from umi_cli.cli.certify_reader import (
+    certify_reader,
+    of_no_such_level,
+    reader_options,
+    reader_wishes,
+)
 from umi_cli.cli.context import App, pass_app
 from umi_cli.errors import InputError, LostError, SomeFailedError
 from umi_cli.names import near
@@ -112,7 +117,9 @@ def _split(_: click.Context, _option: click.Parameter, given: tuple[str, ...]) -
 @click.option("--ca-key", metavar="SOURCE", help="Key of an authority that the device trusts")
 @click.option("--ca-cert", metavar="FILE", help="Certificate of that authority")
 @click.option(
-    "--power", metavar="pins|COMMAND", help="What switches the device off and on, and ends then"
+    "--power",
+    metavar="pins|COMMAND",
+    help="What switches the device off and on, and ends then, within 60 s",
 )
 @click.option("--out", metavar="FILE.json", help="Write the report as JSON")
 @click.option("--junit", metavar="FILE.xml", help="Write it as JUnit XML, for a build server")
@@ -129,12 +136,14 @@ def certify(app: App, **options: Any) -> None:
     report says what to give. Files that are there are replaced.
 
     The exit code is 0 if all that ran passed and the device is as before, else 53; with --baseline
-    53 only if something fails that did not. What is interrupted is kept, and goes on with --resume.
+    53 only if something fails that did not. It is 2 if no test was run, and 17 if the device went
+    away in the middle. What is interrupted is kept, and goes on with --resume.
 
     With --as-meter a reader is certified: we are its meter, and misbehave in one way after the
     other. --each runs the reader for every scenario, or only for those of a TASK: read, many, long,
     session or role; it has to end with 0 if it did what it was to do. Without, a person is told
-    what to have the reader do. --timeout says how long the reader waits for an answer.
+    what to have the reader do. --timeout says how long the reader waits for an answer; default: 2
+    seconds.
     """
     from umi_cli.cli import certify_view
 
@@ -165,10 +174,14 @@ def _case(number: str) -> "Case":
 
 def _chosen(wishes: Wishes) -> "list[Case]":
     """Return the tests that are meant; `InputError` if there are none."""
+    from umi_cli.certify.case import Level
     from umi_cli.certify.suite import CASES, chosen
 
     for glob in wishes.only:
         if not chosen(wishes.levels, [glob]):
+            of_others = chosen(Level, [glob])
+            if of_others:
+                raise of_no_such_level(glob, (each.level for each in of_others), wishes.level)
             hint = near(glob.upper(), CASES) or "list them with: umi certify --list"
             raise InputError(f"--only {glob}: there is no such test", hint=hint)
     return chosen(wishes.levels, wishes.only)

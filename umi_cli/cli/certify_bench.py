@@ -1,14 +1,16 @@
 """What `umi certify` tests with: the open device, the keys, and what switches its power."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from umi_cli.cli.orders import Held
-from umi_cli.errors import InputError, KeyUnusableError, LostError, NoAnswerError, UmiError
+from umi_cli.errors import InputError, KeyUnusableError, LostError, NoAnswerError
 
 if TYPE_CHECKING:
+    from subprocess import Popen
+
     from umi_cli.certificates.cvc import Certificate
     from umi_cli.certify.bench import Bench
     from umi_cli.cli.context import App
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from umi_cli.device.meter import Meter
 
 PINS = "pins"
-POWER_LIMIT_S = 600  # a relay that takes longer hangs
+POWER_LIMIT_S = 60  # a relay that takes longer hangs
+POWER_NOTE_S = 3  # after which the user is told what is waited for
 QUIET_S = 0.5
 OPTICAL_QUIET_S = 1.6  # protocol 8: a meter may take 1.5 s to react
 
@@ -92,13 +95,20 @@ def _authority(app: "App", ca_key: str | None, ca_cert: str | None) -> "tuple[Ce
 
 @contextmanager
 def bench_of(
-    app: "App", proofs: Proofs, *, seed: int, quiet_s: float | None, power: str | None
+    app: "App",
+    proofs: Proofs,
+    *,
+    seed: int,
+    quiet_s: float | None,
+    power: str | None,
+    purpose: str = "certify",
 ) -> "Iterator[Bench]":
     """Open the device that `--port` names, as guest, with all that passes recorded.
 
     Args:
         quiet_s: how long a silence must last to be one; by the kind of line if None.
         power: what switches the device off and on: `pins`, or a command.
+        purpose: what is done with it, for where there is none.
 
     Raises:
         UmiError: there is none, or it cannot be reached.
@@ -111,9 +121,10 @@ def bench_of(
     settings = app.settings
     if not settings.port:
         raise InputError(
-            "there is nothing to certify: no device is named",
+            f"there is nothing to {purpose}: no device is named",
             hint="name one with -p ADDRESS or UMI_PORT; -p sim is the built-in virtual meter",
         )
+    words = _power_words(power)
     kind = kind_of(settings.port)
     app.report.port = settings.port
     recorder = Recorder(tell=_show if settings.verbose > 1 else _ignore)
@@ -135,7 +146,7 @@ def bench_of(
             role_key=proofs.role_key,
             authority=proofs.authority,
             board=getattr(meter.transport, "board", None),
-            power=None if power is None else _switch(meter, power),
+            power=None if power is None else _switch(app, meter, words),
         )
         bench = Bench(meter, recorder, bench_settings)
         _meet(bench)
@@ -164,15 +175,34 @@ def _meet(bench: "Bench") -> None:
         raise NoAnswerError(f"{bench.meter.transport.address}: RESYNC was sent: {error}") from error
 
 
-def _switch(meter: "Meter", power: str) -> Callable[[], None]:
-    """Return what switches the device off and on."""
-    import shlex
+def _power_words(power: str | None) -> list[str]:
+    """Return the words of the command that switches the power; none for pins, or without one.
 
-    if power != PINS:
-        words = shlex.split(power)
-        if not words:
-            raise InputError("--power wants pins, or a command that switches off and on")
-        return lambda: _run_command(meter, words)
+    Raises:
+        InputError: it cannot be taken apart, or names no program.
+    """
+    import shlex
+    import shutil
+
+    if power in (None, PINS):
+        return []
+    try:
+        words = shlex.split(power or "")
+    except ValueError as error:
+        raise InputError(f"--power {power!r:.60} cannot be taken apart: {error}") from error
+    if not words:
+        raise InputError("--power wants pins, or a command that switches off and on")
+    if shutil.which(words[0]) is None:
+        raise InputError(
+            f"--power: there is no program {words[0]!r:.60}", hint="no shell runs it: name a file"
+        )
+    return words
+
+
+def _switch(app: "App", meter: "Meter", words: list[str]) -> Callable[[], None]:
+    """Return what switches the device off and on: a command, or pins if there is none."""
+    if words:
+        return lambda: _run_command(app, meter, words)
     restart = getattr(meter.transport, "restart", None)
     if restart is None:
         raise InputError(
@@ -187,27 +217,68 @@ def _switch(meter: "Meter", power: str) -> Callable[[], None]:
     return cut
 
 
-def _run_command(meter: "Meter", words: list[str]) -> None:
-    """Run what switches the device off and on, and bring the device back on its port."""
+def _run_command(app: "App", meter: "Meter", words: list[str]) -> None:
+    """Run what switches the device off and on, and bring the device back on its port.
+
+    Raises:
+        NotApplicable: the command failed, which says nothing about the device.
+        UmiError: the device does not come back.
+    """
+    from umi_cli.certify.case import NotApplicable
+
+    if reason := _failure_of(app, words):
+        reason = f"--power: {words[0]} {reason}"
+        app.warn(f"{reason}; whether the device has power is not known")
+        raise NotApplicable(reason)
+    meter.transport.recover()
+
+
+def _failure_of(app: "App", words: list[str]) -> str:
+    """Run a command to its end; return what is wrong with how it ended, or nothing."""
     import subprocess
 
     try:
         # Ended in the middle, it might leave the device without power: Ctrl-C waits for it.
-        with Held():
-            done = subprocess.run(  # noqa: S603 - the user's own command, without a shell
+        with (
+            Held(),
+            subprocess.Popen(  # noqa: S603 - the user's own command, without a shell
                 words,
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=POWER_LIMIT_S,
-                check=False,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 start_new_session=True,
-            )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UmiError(f"--power: {words[0]} did not run: {error}") from error
-    if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip()
-        raise UmiError(f"--power: {words[0]} ended with {done.returncode}: {said or 'in silence'}")
-    meter.transport.recover()
+            ) as process,
+        ):
+            said = _last_words(app, process, words[0])
+    except OSError as error:
+        return f"did not run: {error.strerror or error}"
+    if said is None:
+        return f"did not end within {POWER_LIMIT_S} s, and was killed"
+    return f"ended with {process.returncode}: {said or 'in silence'}" if process.returncode else ""
+
+
+def _last_words(app: "App", process: "Popen[bytes]", name: str) -> str | None:
+    """Return what a command has said on stderr when it ends; None if it had to be killed."""
+    import subprocess
+
+    for wait_s in (POWER_NOTE_S, POWER_LIMIT_S - POWER_NOTE_S):
+        try:
+            return process.communicate(timeout=wait_s)[1].decode("utf-8", "replace").strip()
+        except subprocess.TimeoutExpired:
+            if wait_s == POWER_NOTE_S:
+                app.note(f"waiting for --power: {name}, for {POWER_LIMIT_S} s at most")
+    _kill(process)
+    return None
+
+
+def _kill(process: "Popen[bytes]") -> None:
+    """End a command with all that it has started, or what those hold open is waited for."""
+    import os
+    import signal
+
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def _ignore(direction: str, data: bytes) -> None:

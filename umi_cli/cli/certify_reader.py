@@ -1,7 +1,7 @@
 """`umi certify --as-meter`: play a meter that misbehaves, and judge what a reader does."""
 
 import re
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ from umi_cli.errors import InputError
 from umi_cli.names import near
 
 if TYPE_CHECKING:
+    from umi_cli.certify.case import Level
     from umi_cli.certify.reader_case import ReaderCase
     from umi_cli.certify.report import RunReport
     from umi_cli.cli.context import App
@@ -23,7 +24,8 @@ AS_METER = "--as-meter"
 TIMEOUT_S = 2.0  # of a reader on TCP, where nothing else is said
 LIMIT_S = 120.0
 NUMBERS = "RDR-"
-_TASKED = re.compile(r"(read|many|long|session|role)=(.*)", re.DOTALL)
+TASKS = ("read", "many", "long", "session", "role")
+_TASKED = re.compile(rf"({'|'.join(TASKS)})=(.*)", re.DOTALL)
 _SHARED = (
     "only", "level", "listing", "explain", "out", "junit", "html", "baseline", "ca_key", "ca_cert",
 )  # fmt: skip
@@ -155,6 +157,16 @@ def certify_reader(app: "App", wishes: ReaderWishes) -> "RunReport | None":
     return run.run(earlier)
 
 
+def tell_addresses(app: "App", addresses: Sequence[str]) -> None:
+    """Say where the meter is, as `umi sim` does; a document of JSON or CSV stands alone."""
+    from umi_cli.output import streams
+
+    if app.report.form in ("table", "events"):
+        app.announce("listening", addresses=addresses)
+    else:
+        streams.say(f"listening on {', '.join(addresses)}")
+
+
 def parse_each(texts: Sequence[str]) -> dict[str, list[str]]:
     """Return the words of the reader's command by task, `""` for all tasks that have none.
 
@@ -173,14 +185,24 @@ def parse_each(texts: Sequence[str]) -> dict[str, list[str]]:
         except ValueError as error:
             raise InputError(f"--each {line!r:.60} cannot be taken apart: {error}") from error
         if not words or shutil.which(words[0]) is None:
-            name = words[0] if words else ""
-            raise InputError(
-                f"--each: there is no program {name!r:.60}", hint="no shell runs it: name a file"
-            )
+            raise _no_program(words[0] if words else "")
         if task in commands:
             raise InputError(f"--each names two commands for {task or 'all tasks'}")
         commands[task] = words
     return commands
+
+
+def _no_program(name: str) -> InputError:
+    """Return the error for a command that is no program, or for a task that there is not."""
+    word, equals, _ = name.partition("=")
+    if equals and word.isidentifier():
+        return InputError(
+            f"--each: there is no task {word!r:.60}",
+            hint=f"the tasks are {', '.join(TASKS)}; write TASK=COMMAND, or the command alone",
+        )
+    return InputError(
+        f"--each: there is no program {name!r:.60}", hint="no shell runs it: name a file"
+    )
 
 
 def _check_ways(wishes: ReaderWishes) -> None:
@@ -224,17 +246,29 @@ def _scenario(number: str) -> "ReaderCase":
     return case
 
 
+def of_no_such_level(glob: str, found: "Iterable[Level]", levels: Sequence[str]) -> InputError:
+    """Return the error for `--only` that names what other levels have than those of `--level`."""
+    own = ", ".join(dict.fromkeys(each.value for each in found))
+    return InputError(
+        f"--only {glob}: {glob} is not of level {' or '.join(levels)}",
+        hint=f"it is of level {own}; leave --level out",
+    )
+
+
 def _chosen(wishes: ReaderWishes) -> "list[ReaderCase]":
     """Return the scenarios that are meant; `InputError` if there are none."""
     from umi_cli.certify.reader_case import chosen_scenarios
     from umi_cli.certify.reader_suite import READER_CASES
 
     hint = f"list them with: umi certify {AS_METER} --list"
+    levels = () if "all" in wishes.level else wishes.level
     for glob in wishes.only:
-        if not chosen_scenarios([glob]):
+        found = chosen_scenarios([glob])
+        if not found:
             hint = near(glob.upper(), READER_CASES) or hint
             raise InputError(f"--only {glob}: there is no such scenario", hint=hint)
-    levels = () if "all" in wishes.level else wishes.level
+        if levels and not any(each.level.value in levels for each in found):
+            raise of_no_such_level(glob, (each.level for each in found), levels)
     cases = [
         each for each in chosen_scenarios(wishes.only) if not levels or each.level.value in levels
     ]

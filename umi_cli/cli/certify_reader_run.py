@@ -21,7 +21,7 @@ from umi_cli.certify.report import (
     document_of,
 )
 from umi_cli.certify.run import Result, Verdict
-from umi_cli.cli.certify_reader import LIMIT_S, TIMEOUT_S, ReaderWishes, parse_each
+from umi_cli.cli.certify_reader import LIMIT_S, TIMEOUT_S, ReaderWishes, parse_each, tell_addresses
 from umi_cli.cli.certify_view import event_of, view_of
 from umi_cli.cli.orders import Held, Terminated
 from umi_cli.cli.reader_process import ReaderProcess
@@ -127,13 +127,10 @@ class ReaderRun:
         return report
 
     def _announce(self) -> None:
-        """Say where the meter is, as `umi sim` does; a document of JSON or CSV stands alone."""
-        if not self._addresses:
-            return
-        if self._app.report.form in ("table", "events"):
-            self._app.announce("listening", addresses=self._addresses)
-        else:
-            self._app.note(f"listening on {', '.join(self._addresses)}")
+        """Say where the meter is; a command of `--each` is told anyway."""
+        is_told = self._commands and self._app.report.form == "json"
+        if self._addresses and not is_told:
+            tell_addresses(self._app, self._addresses)
 
     def _play_all(self, server: Server) -> None:
         is_alone = bool(self._commands)  # nobody has to be told what to do
@@ -300,6 +297,8 @@ def _with_end(process: ReaderProcess, verdict: Verdict, message: str) -> tuple[V
     if verdict is not Verdict.PASSED and process.last_words:
         end = "" if process.was_killed else f" ended with {process.exit} and"
         parts.append(f"its command{end} said: {process.last_words}")
+    elif verdict is Verdict.LEFT_OUT:
+        parts.append(f"its command ended with {process.exit}")
     return verdict, "; ".join(parts)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -87,15 +87,25 @@ class App:
 
         return host_config(self.config, self.environment)
 
-    def command_line(self, *, without: str = "") -> str:
+    def command_line(self, *, without: str = "", dropping: Collection[str] = ()) -> str:
         """Return the command as it was typed, for the user to repeat; no secret stands in it.
 
         Args:
             without: a flag that is not to be repeated.
+            dropping: long options that are not to be repeated, nor their values.
         """
         import shlex
 
-        return shlex.join(("umi", *(word for word in self._argv if word != without)))
+        kept: list[str] = []
+        words = iter(self._argv)
+        for word in words:
+            option, equals, _ = word.partition("=")
+            if option in dropping:
+                if not equals:
+                    next(words, None)
+            elif word != without:
+                kept.append(word)
+        return shlex.join(("umi", *kept))
 
     @property
     def wants_traceback(self) -> bool:

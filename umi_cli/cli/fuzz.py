@@ -42,7 +42,7 @@ class Wishes:
     replay: str | None
     minimise: bool | None
     allow_changes: bool
-    stop_after: int
+    stop_after: int | None
     power: str | None
     out: str | None
     as_meter: bool
@@ -66,6 +66,11 @@ class Wishes:
 
         is_all = not self.layer or "all" in self.layer
         return tuple(each for each in FuzzLayer if is_all or each.value in self.layer)
+
+    @property
+    def enough(self) -> int:
+        """Return how many failures end the run."""
+        return DEFAULT_FAILURES if self.stop_after is None else self.stop_after
 
     @property
     def count(self) -> int | None:
@@ -110,17 +115,18 @@ class Wishes:
 @click.option(
     "--stop-after",
     type=click.IntRange(1, MAX_CASES),
-    default=DEFAULT_FAILURES,
     metavar="N",
     help=f"Failures that are enough; default: {DEFAULT_FAILURES}",
 )
 @click.option(
-    "--power", metavar="pins|COMMAND", help="What switches the device off and on, and ends then"
+    "--power",
+    metavar="pins|COMMAND",
+    help="What switches the device off and on, and ends then, within 60 s",
 )
 @click.option("--out", metavar="FILE.json", help="Write what was found as JSON")
 @click.option("--as-meter", is_flag=True, help="Fuzz readers instead: this toolkit, or --tcp")
 @click.option(
-    "--tcp", metavar="HOST:PORT", help="With --as-meter: serve any reader; port 0 is free"
+    "--tcp", metavar="HOST:PORT", help="With --as-meter: serve any reader; port 0 is any free one"
 )
 @pass_app
 def fuzz(app: App, **options: Any) -> None:
@@ -134,17 +140,31 @@ def fuzz(app: App, **options: Any) -> None:
     sent: to under-way-PID.txt in the corpus, or in the state directory of this user.
 
     The exit code is 0 if no case failed, else 53.
+
+    With --as-meter it is the meter that spoils its answers: to this toolkit, which is judged, or
+    with --tcp to any reader that calls. That one is not judged: whether it survives, you see at the
+    reader; umi certify --as-meter judges. It ends after --cases spoilt answers, after --for or with
+    Ctrl-C; the exit code is 2 if no reader came.
     """
     wishes = Wishes(**options)
     _check(app, wishes)
     if wishes.as_meter:
-        from umi_cli.cli.fuzz_meter import fuzz_readers
-
-        fuzz_readers(app, wishes)
+        _fuzz_readers(app, wishes)
         return
     from umi_cli.cli.fuzz_device import fuzz_device
 
     fuzz_device(app, wishes)
+
+
+def _fuzz_readers(app: App, wishes: Wishes) -> None:
+    if wishes.tcp is None:
+        from umi_cli.cli.fuzz_meter import fuzz_toolkit
+
+        fuzz_toolkit(app, wishes)
+    else:
+        from umi_cli.cli.fuzz_serve import serve_spoilt
+
+        serve_spoilt(app, wishes, wishes.tcp)
 
 
 def _check(app: App, wishes: Wishes) -> None:
@@ -160,9 +180,26 @@ def _check(app: App, wishes: Wishes) -> None:
         raise InputError("fuzzing is to send, and this is a dry run", hint="leave --dry-run out")
     if wishes.tcp is not None and not wishes.as_meter:
         raise InputError("--tcp is for --as-meter", hint="a device is named with -p ADDRESS")
-    if wishes.as_meter and (wishes.corpus or wishes.power):
-        raise InputError("--corpus and --power are for a device, and not for --as-meter")
+    if wishes.as_meter:
+        _check_as_meter(wishes)
     check_places(wishes.out)
+
+
+def _check_as_meter(wishes: Wishes) -> None:
+    """Refuse what is for a device."""
+    given = {
+        "--layer": wishes.layer,
+        "--corpus": wishes.corpus,
+        "--minimise": wishes.minimise is not None,
+        "--allow-changes": wishes.allow_changes,
+        "--stop-after": wishes.stop_after,
+        "--power": wishes.power,
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise InputError(f"{option} is for a device, and not for --as-meter")
+    if wishes.replay is not None and wishes.tcp is not None:
+        raise InputError("--replay is for a case of this toolkit's, and not for --tcp")
 
 
 def case_of(text: str, *, allow_changes: bool) -> "tuple[CaseName | None, FuzzCase | None]":
@@ -176,6 +213,8 @@ def case_of(text: str, *, allow_changes: bool) -> "tuple[CaseName | None, FuzzCa
 
     is_file = text.endswith(".json") or Path(text).exists()
     case = load_case(Path(text)) if is_file else None
+    if case is not None and not case.pieces:
+        raise InputError(f"{text}: there is nothing to send: the case has no pieces")
     name = None if is_file else CaseName.parse(text)
     one = case or name
     if one is not None and (one.changes or one.layer.changes) and not allow_changes:

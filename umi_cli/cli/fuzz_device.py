@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 EVENT_EVERY = 1000  # cases
 NOTE_EVERY_S = 10.0  # where nobody knows how many cases there will be
+_OF_A_RUN = (
+    "--layer", "--cases", "--for", "--seed", "--corpus", "--replay", "--stop-after", "--out",
+)  # fmt: skip
+"""What a single case needs not to be sent again."""
 
 
 def fuzz_device(app: "App", wishes: "Wishes") -> None:
@@ -31,7 +35,9 @@ def fuzz_device(app: "App", wishes: "Wishes") -> None:
     proofs = proofs_of(app, None, None, None)
 
     def open_bench() -> "AbstractContextManager[Bench]":
-        return bench_of(app, proofs, seed=wishes.seed, quiet_s=None, power=wishes.power)
+        return bench_of(
+            app, proofs, seed=wishes.seed, quiet_s=None, power=wishes.power, purpose="fuzz"
+        )
 
     with FuzzDevice(open_bench) as device:
         _FuzzSession(app, wishes, device, plan).run()
@@ -54,7 +60,7 @@ def _plan(app: "App", wishes: "Wishes") -> FuzzPlan:
         cases=wishes.count,
         for_s=wishes.for_s,
         changes=wishes.allow_changes,
-        stop_after=wishes.stop_after,
+        stop_after=wishes.enough,
         minimises=not is_replay if wishes.minimise is None else wishes.minimise,
         corpus=corpus,
         names=names,
@@ -112,11 +118,18 @@ class _FuzzSession:
             self._progress.finish()
             self._tell(outcome)
         if outcome.failures:
-            name = outcome.failures[0].first.name
             raise SomeFailedError(
                 f"{outcome.failed_cases} of {outcome.cases} cases failed",
-                hint=f"send the first of them again with: umi fuzz --replay {name}",
+                hint=f"send the first of them again with: {self._again(outcome.failures[0])}",
             )
+
+    def _again(self, found: Found) -> str:
+        """Return the command that sends a case again, to the same device."""
+        import shlex
+
+        command = self._app.command_line(dropping=_OF_A_RUN)
+        case = self._wishes.replay or str(self._files.get(found.first.name, found.first.name))
+        return f"{command} --replay {shlex.quote(case)}"
 
     def _new_progress(self, plan: FuzzPlan) -> Any:
         """Return the progress of a run whose length is known; under events it is told otherwise."""
@@ -175,6 +188,7 @@ class _FuzzSession:
         if self._wishes.corpus is not None:
             path = fuzz_files.keep_failure(Path(self._wishes.corpus), record)
             record["file"] = str(path)
+            self._files[found.first.name] = path
         return record
 
     def _tell(self, outcome: FuzzOutcome) -> None:

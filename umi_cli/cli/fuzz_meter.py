@@ -1,7 +1,7 @@
-"""`umi fuzz --as-meter`: a meter that spoils what it sends, against this toolkit or any reader."""
+"""`umi fuzz --as-meter`: a meter that spoils what it sends, against this toolkit."""
 
 import time
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,29 +14,13 @@ if TYPE_CHECKING:
     from umi_cli.cli.context import App
     from umi_cli.cli.fuzz import Wishes
     from umi_cli.reader_fuzz import ReaderOutcome
-    from umi_cli.virtual.fuzzing import Spoilt
-    from umi_cli.virtual.setup import SimOptions
 
 EVENT_EVERY = 1000  # cases
-RATE = 0.1  # of the answers to a reader that calls
 MAX_DIGITS = 12  # of the number of a case
 SHOWN = 20  # violations
 
 
-def fuzz_readers(app: "App", wishes: "Wishes") -> None:
-    """Serve a meter that fuzzes its readers, or fuzz this toolkit; raises as the command does."""
-    if wishes.replay is not None and wishes.tcp is not None:
-        raise InputError("--replay is for a case of this toolkit's, and not for --tcp")
-    if wishes.tcp is not None:
-        _serve(app, wishes, wishes.tcp)
-    else:
-        _fuzz_toolkit(app, wishes)
-
-
-# --- this toolkit ---------------------------------------------------------------------------
-
-
-def _fuzz_toolkit(app: "App", wishes: "Wishes") -> None:
+def fuzz_toolkit(app: "App", wishes: "Wishes") -> None:
     """Run operations of this toolkit against a meter in this process.
 
     Raises:
@@ -107,8 +91,8 @@ def _tell(app: "App", wishes: "Wishes", outcome: "ReaderOutcome") -> None:
 def _view(data: dict[str, Any]) -> View:
     rows = {
         "cases": f"{data['cases']} in {data['duration_s']:.1f} s, {data['cases_per_s']:.0f}/s",
-        "spoilt": _counted(data["spoilt"]),
-        "ended": _counted(data["ended"]),
+        "spoilt": counted(data["spoilt"]),
+        "ended": counted(data["ended"]),
         "seed": data["seed"],
         "violations": len(data["violations"]) or "none",
     }
@@ -122,58 +106,6 @@ def _view(data: dict[str, Any]) -> View:
     return View(blocks=blocks, csv=Table(columns=columns, rows=violations))
 
 
-def _counted(counts: dict[str, int]) -> str:
+def counted(counts: Mapping[str, int]) -> str:
+    """Return counts in words."""
     return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
-
-
-# --- any reader -----------------------------------------------------------------------------
-
-
-def _serve(app: "App", wishes: "Wishes", place: str) -> None:
-    """Serve a meter that spoils what it sends, until it is told to stop, or its time is up."""
-    from random import Random
-
-    from umi_cli.transports.address import parse_host_and_port
-    from umi_cli.virtual.fuzzing import FuzzingMeter, Spoiling
-    from umi_cli.virtual.serve import Server
-    from umi_cli.virtual.setup import Simulation
-
-    def tell(spoilt: "Spoilt") -> None:
-        app.event(
-            "spoilt",
-            number=spoilt.number,
-            what=spoilt.what,
-            sound=spoilt.sound,
-            sent=list(spoilt.sent),
-        )
-
-    chance = Random(f"{wishes.seed}:as-meter")  # noqa: S311 - repeatable on purpose
-    meter = FuzzingMeter(chance, RATE, Spoiling.FORGERY, tell)
-    options = replace(_options(app), defect=lambda: meter)
-    simulation = Simulation(options, time.time())
-    until_s = float("inf") if wishes.for_s is None else time.monotonic() + wishes.for_s
-    try:
-        with Server(simulation, watch=app.watch()) as server:
-            app.announce("listening", addresses=[server.listen(*parse_host_and_port(place))])
-            server.run(until_s)
-    finally:
-        simulation.close()
-        app.note(f"answers spoilt: {_counted(dict(sorted(meter.counts.items())))}")
-
-
-def _options(app: "App") -> "SimOptions":
-    """Return what the meter is: as `-p sim:?…` says it, or as delivered."""
-    from umi_cli.transports.address import Address
-    from umi_cli.virtual.setup import SimOptions
-
-    settings = app.settings
-    if not settings.port:
-        return SimOptions(datasheet=settings.datasheet)
-    address = Address.parse(settings.port)
-    if address.kind != "sim":
-        raise InputError(
-            "with --as-meter there is no device to call",
-            hint="-p sim:?key=FILE&cert=FILE&anchor=FILE says what the meter is",
-        )
-    options = SimOptions.from_query(address.target, address.options)
-    return replace(options, datasheet=options.datasheet or settings.datasheet)

@@ -128,6 +128,10 @@ class LinkDriver:
         finally:
             self._port = own
 
+    def forgive(self) -> None:
+        """Take a silence as meant: the device is not brought back before the next packet."""
+        self._has_fallen_silent = False
+
     def _recover(self) -> None:
         """Have the transport bring the device back; `InDoubtError` if it does not come."""
         self.link.reset()

@@ -123,6 +123,12 @@ class Frame:
         return body + wire.u16(crc(body))
 
 
+def begins_a_frame(data: bytes) -> bool:
+    """Tell whether the first four bytes are the header of a frame that we know."""
+    is_known = data[0] & 0xF == VERSION and data[1] & 0xF in KNOWN_TYPES
+    return is_known and data[2] <= MAX_FRAME_PAYLOAD
+
+
 def verify_crc(data: bytes) -> None:
     """Make sure that the last two bytes are the CRC of all before them.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Self
 
 from umi_cli.errors import LostError, NoAnswerError
-from umi_cli.link.frame import CRC_BYTES, HEADER_BYTES, KNOWN_TYPES, MAX_FRAME_PAYLOAD, VERSION
+from umi_cli.link.frame import CRC_BYTES, HEADER_BYTES, begins_a_frame
 from umi_cli.link.stream import DEFAULT_IDLE_GAP_S
 from umi_cli.transports.base import Board, Clock
 
@@ -110,7 +110,7 @@ class SpiTransport:
         self._board.select(True)
         try:
             data = self._board.exchange(bytes(HEADER_BYTES))
-            if _begins_a_frame(data):
+            if begins_a_frame(data):
                 data += self._board.exchange(bytes(data[2] + CRC_BYTES))
                 self._empty = 0
             else:  # an INTB that hangs would have us listen for ever
@@ -195,8 +195,3 @@ class SpiTransport:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _begins_a_frame(head: bytes) -> bool:
-    is_known = head[0] & 0xF == VERSION and head[1] & 0xF in KNOWN_TYPES
-    return is_known and head[2] <= MAX_FRAME_PAYLOAD

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-from umi_cli.application.packet import ENVELOPE_BYTES
+from umi_cli.application.packet import ENVELOPE_BYTES, Envelope
 from umi_cli.errors import MalformedError
 from umi_cli.link.crc import crc
 from umi_cli.link.fragment import FragmentType
 from umi_cli.link.frame import CRC_BYTES, HEADER_BYTES, MAX_FRAME_PAYLOAD, Frame, FrameType
 from umi_cli.link.stream import FrameReceiver
 from umi_cli.mutation import mutated, numbers
+from umi_cli.types import UmiId
 from umi_cli.virtual.defect import Defect
 from umi_cli.wire import u16
 
@@ -57,6 +58,7 @@ class FuzzingMeter(Defect):
         rate: how many of the frames are spoilt, 0..1; under forgery of the packets too.
         spoiling: how.
         tell: told of each that is.
+        limit: how many are spoilt; what comes then is sound. None for no end.
     """
 
     def __init__(
@@ -65,18 +67,26 @@ class FuzzingMeter(Defect):
         rate: float,
         spoiling: Spoiling,
         tell: Callable[[Spoilt], None] = lambda spoilt: None,
+        limit: int | None = None,
     ) -> None:
         self._chance = chance
         self._rate = rate
         self._spoiling = spoiling
         self._tell = tell
+        self._limit = limit
         self._past: list[bytes] = []
         self.counts: Counter[str] = Counter()
         """How often each thing was done."""
+        self.frames = 0
+        """How many there were to send."""
+        self.readers: Counter[UmiId] = Counter()
+        """Who asked, and how many commands of each were answered."""
 
     def packet_out(self, command: bytes, response: bytes) -> bytes:
         """Return a response, or what has become of it."""
-        if self._spoiling is Spoiling.LINE or self._chance.random() >= self._rate:
+        with suppress(MalformedError):
+            self.readers[Envelope.decode(command).source] += 1
+        if self._spoiling is Spoiling.LINE or not self._is_due():
             return response
         spoilt = mutated(response, self._chance, _PACKET_NUMBERS) or b"\0"
         self._note("packet changed", response, (spoilt,))
@@ -84,13 +94,19 @@ class FuzzingMeter(Defect):
 
     def frames_out(self, frame: bytes) -> list[bytes]:
         """Return what goes out in place of a frame."""
+        self.frames += 1
         self._past = [*self._past, frame][-KEPT_FRAMES:]
-        if self._chance.random() >= self._rate:
+        if not self._is_due():
             return [frame]
         kind = self._chance.choice(("lost", "doubled", "old", "noise", "changed", "changed"))
         sent = self._spoilt(kind, frame)
         self._note(f"frame {kind}", frame, tuple(sent))
         return sent
+
+    def _is_due(self) -> bool:
+        """Have chance decide whether something is spoilt."""
+        is_enough = self._limit is not None and self.counts.total() >= self._limit
+        return self._chance.random() < self._rate and not is_enough
 
     def _spoilt(self, kind: str, frame: bytes) -> list[bytes]:
         if kind == "lost":
