@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 if TYPE_CHECKING:
     from umi_cli.certify.bench import Bench
 
+SHOWN_BYTES = 24  # of a value in a message; the report has all that crossed the line
 Mark = Literal["F", "C"]
 """Where a demand comes from: the field, or a choice of this project's (protocol, head)."""
 
@@ -163,3 +164,12 @@ def expect(holds: bool, message: str) -> None:
     """Go on if something holds; `Failure` with the message, which says what was found, if not."""
     if not holds:
         raise Failure(message)
+
+
+def in_hex(data: bytes) -> str:
+    """Return bytes for a message: all of a few, the first of many with how many there are."""
+    if not data:
+        return "no bytes"
+    if len(data) <= SHOWN_BYTES:
+        return data.hex()
+    return f"{data[:SHOWN_BYTES].hex()}… ({len(data)} bytes)"

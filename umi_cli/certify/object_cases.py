@@ -8,14 +8,18 @@ from umi_cli.application.commands import (
     NoOperation,
     ReadObject,
     ReadObjectPart,
+    ReadObjectReply,
     SetObjectReadAccess,
     WriteObject,
 )
 from umi_cli.certify.bench import Bench, describe_result, expect_result
-from umi_cli.certify.case import Need, NotApplicable, case, expect, fail
+from umi_cli.certify.case import Need, NotApplicable, case, expect, fail, in_hex
+from umi_cli.certify.reply_cases import decoded
+from umi_cli.certify.values import guest_part_of, guest_value_of
 from umi_cli.errors import MalformedError
 from umi_cli.objects.definitions import ObjectDefinition
 from umi_cli.objects.value_types import AnyType
+from umi_cli.objects.values import Enumerated
 from umi_cli.types import ALL_MEMBERS, TO_END, ObjectPart, Role, UmiCode
 
 VIRTUAL_BANK = "umi.255.0."
@@ -24,6 +28,7 @@ SCAN = 150
 CLOCK_SLACK_S = 3
 _NO_ELEMENT = (ResultCode.UNKNOWN_ELEMENT, ResultCode.INVALID_VALUE)
 _CLOCK = "metrology-clock"
+_LIFE_CYCLE, _BLANK = "life-cycle", "blank"
 
 
 def declared(bench: Bench) -> list[ObjectDefinition]:
@@ -32,15 +37,22 @@ def declared(bench: Bench) -> list[ObjectDefinition]:
 
 
 def open_to_guests(bench: Bench) -> Iterator[tuple[ObjectDefinition, bytes]]:
-    """Return the objects that a guest may read, each with its value; `Failure` if one refuses."""
+    """Return the objects that a guest may read, each with its value; `Failure` if one refuses.
+
+    A value that is too long for a response is asked for in parts.
+    """
     for definition in declared(bench):
         if Role.GUEST in definition.read and not definition.secret:
-            yield definition, bench.request(ReadObject(code=definition.code)).value
+            yield definition, guest_value_of(bench, definition)
 
 
-def part_of(bench: Bench, part: ObjectPart) -> bytes:
-    """Return the bytes of a part as a guest reads them; `Failure` if it is refused."""
-    return bench.request(ReadObjectPart(part=part)).value
+def _definition(bench: Bench, code: UmiCode) -> ObjectDefinition:
+    return next(each for each in declared(bench) if each.code == code)
+
+
+def _expect_same(found: bytes, wanted: bytes, title: str) -> None:
+    """Go on if what was read is what stands in the whole; `Failure` with both if not."""
+    expect(found == wanted, f"{title} is {in_hex(found)} instead of {in_hex(wanted)}")
 
 
 def _fixed_size(definition: ObjectDefinition) -> int:
@@ -126,13 +138,13 @@ def _members(bench: Bench) -> None:
         if not definition.members or definition.kind.is_array:
             continue
         pieces = [
-            part_of(bench, ObjectPart(definition.code, member=number))
+            guest_part_of(bench, ObjectPart(definition.code, member=number))
             for number in range(len(definition.members))
         ]
         for member, piece in zip(definition.members, pieces, strict=True):
             _expect_size(member.type, piece, f"{definition.name}/{member.name}")
         if definition.name != _CLOCK:  # it goes on
-            whole = bench.request(ReadObject(code=definition.code)).value
+            whole = guest_value_of(bench, definition)
             expect(
                 b"".join(pieces) == whole,
                 f"the members of {definition.name} together are not the whole",
@@ -157,11 +169,9 @@ def _expect_size(kind: AnyType, raw: bytes, title: str) -> None:
 def _elements(bench: Bench) -> None:
     definition, whole, size = _filled_array(bench)
     for number in (0, 1, len(whole) // size - 1):
-        found = part_of(bench, ObjectPart(definition.code, number, number))
-        expect(
-            found == whole[number * size : (number + 1) * size],
-            f"element {number} of {definition.name} is {found.hex()}",
-        )
+        found = guest_part_of(bench, ObjectPart(definition.code, number, number))
+        wanted = whole[number * size : (number + 1) * size]
+        _expect_same(found, wanted, f"element {number} of {definition.name}")
 
 
 @case(
@@ -176,11 +186,9 @@ def _elements(bench: Bench) -> None:
 def _ranges(bench: Bench) -> None:
     definition, whole, size = _filled_array(bench)
     for first in (0, 1):
-        found = part_of(bench, ObjectPart(definition.code, first, first + 1))
-        expect(
-            found == whole[first * size : (first + 2) * size],
-            f"[{first}:{first + 1}] of {definition.name} gave {len(found)} bytes, not {2 * size}",
-        )
+        found = guest_part_of(bench, ObjectPart(definition.code, first, first + 1))
+        wanted = whole[first * size : (first + 2) * size]
+        _expect_same(found, wanted, f"[{first}:{first + 1}] of {definition.name}")
 
 
 @case(
@@ -195,8 +203,8 @@ def _ranges(bench: Bench) -> None:
 def _to_end(bench: Bench) -> None:
     definition, whole, size = _filled_array(bench)
     count = len(whole) // size
-    found = part_of(bench, ObjectPart(definition.code, count - 2, TO_END))
-    expect(found == whole[-2 * size :], f"[{count - 2}:] of {definition.name}: {len(found)} bytes")
+    found = guest_part_of(bench, ObjectPart(definition.code, count - 2, TO_END))
+    _expect_same(found, whole[-2 * size :], f"[{count - 2}:] of {definition.name}")
 
 
 @case(
@@ -215,9 +223,9 @@ def _members_of_elements(bench: Bench) -> None:
     at = 0
     for number, member in enumerate(definition.members):
         length = member.type.size_bytes or 0
-        found = part_of(bench, ObjectPart(definition.code, 0, 2, number))
+        found = guest_part_of(bench, ObjectPart(definition.code, 0, 2, number))
         wanted = b"".join(whole[i * size + at : i * size + at + length] for i in range(3))
-        expect(found == wanted, f"[0:2]/{number} of {definition.name} is {found.hex()}")
+        _expect_same(found, wanted, f"[0:2]/{number} of {definition.name}")
         at += length
 
 
@@ -344,10 +352,26 @@ def _secrets(bench: Bench) -> None:
     advice="The write role set is another one than the read role set.",
 )
 def _guest_writes(bench: Bench) -> None:
+    if _is_blank(bench):
+        raise NotApplicable(
+            "the device is blank: a guest is the factory, which writes its identity"
+        )
     for definition, value in open_to_guests(bench):
         if Role.GUEST not in definition.write and not definition.kind.is_array:
             command = WriteObject(code=definition.code, value=value)
             bench.refused(command, ResultCode.ACCESS_DENIED)
+
+
+def _is_blank(bench: Bench) -> bool:
+    """Tell whether the device says of itself that nobody has provisioned it."""
+    if not bench.catalogue.has(_LIFE_CYCLE):
+        return False
+    part = bench.catalogue.resolve(_LIFE_CYCLE)
+    message = bench.result_of(ReadObject(code=part.code))
+    if message.argument != ResultCode.OK:
+        return False
+    stage = bench.catalogue.decode(part, decoded(ReadObjectReply, message).value)
+    return isinstance(stage, Enumerated) and stage.name == _BLANK
 
 
 @case(
@@ -373,7 +397,7 @@ def _status_and_table(bench: Bench, name: str) -> tuple[dict[str, Any], list[dic
     values: list[Any] = []
     for part in (f"{name}-status", f"{name}-table"):
         resolved = bench.catalogue.resolve(part)
-        raw = bench.request(ReadObject(code=resolved.code)).value
+        raw = guest_value_of(bench, _definition(bench, resolved.code))
         values.append(bench.catalogue.decode(resolved, raw))
     status, table = values
     expect(
@@ -429,7 +453,7 @@ def _event_log(bench: Bench) -> None:
 )
 def _manufacturer(bench: Bench) -> None:
     raw = bench.request(ReadObject(code=UmiCode.parse("umi.1.1.0.0"))).value
-    expect(all(byte == 0 or 0x20 <= byte < 0x7F for byte in raw), f"not printable: {raw.hex()}")
+    expect(all(byte == 0 or 0x20 <= byte < 0x7F for byte in raw), f"not printable: {in_hex(raw)}")
     flag = raw[8:11]
     expect(flag.isalpha(), f"the FLAG letters are {flag!r}")
 
@@ -469,7 +493,7 @@ def _clock(bench: Bench) -> None:
 )
 def _umi_id(bench: Bench) -> None:
     raw = bench.request(ReadObject(code=UmiCode(0))).value
-    expect(len(raw) == 8 and raw not in (bytes(8), b"\xff" * 8), f"it is {raw.hex()}")
+    expect(len(raw) == 8 and raw not in (bytes(8), b"\xff" * 8), f"it is {in_hex(raw)}")
 
 
 @case(
@@ -482,6 +506,7 @@ def _umi_id(bench: Bench) -> None:
     advice="0 to 0xFFFF with member 0xFF is the whole object.",
 )
 def _whole_as_part(bench: Bench) -> None:
+    longest, shortest_refused = 0, TO_END
     for definition, whole in open_to_guests(bench):
         if definition.name == _CLOCK:
             continue
@@ -489,9 +514,17 @@ def _whole_as_part(bench: Bench) -> None:
         everything = payload[:4] + b"\x00\x00\xff\xff" + bytes([ALL_MEMBERS])
         command = ReadObjectPart(part=ObjectPart(definition.code, 0, 0))
         message = bench.result_of(command, payload=everything)
+        if message.argument == ResultCode.TOO_LONG:
+            shortest_refused = min(shortest_refused, len(whole))
+            continue
         expect(
             message.argument == ResultCode.OK,
             f"{definition.name}[:] was answered with {describe_result(message)}",
         )
+        longest = max(longest, len(whole))
         found = message.payload[-len(whole) :] if whole else b""
-        expect(found == whole, f"{definition.name}[:] is not the whole {definition.name}")
+        _expect_same(found, whole, f"{definition.name}[:]")
+    expect(
+        longest <= shortest_refused,
+        f"[:] of {shortest_refused} bytes is TOO_LONG (8), [:] of {longest} bytes is not",
+    )

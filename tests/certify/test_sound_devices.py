@@ -1,0 +1,84 @@
+"""Sound devices of other kinds pass as well: short responses, deferred ones, blank, one scheme."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.certify.world import World
+from tests.cli.conftest import call_umi
+from umi_cli.certify.case import Level
+from umi_cli.certify.run import Result, Verdict
+from umi_cli.certify.suite import CASES, chosen
+
+Capsys = pytest.CaptureFixture[str]
+PROFILE = "umi.1.1.194.23"
+DEFERRAL = ("APP-040", "APP-041", "APP-042", "APP-043")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World.made(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep runs away from those of the user."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def failures(results: list[Result]) -> list[str]:
+    return [f"{each.number} {each.message}" for each in results if each.verdict is Verdict.FAILED]
+
+
+def left_out(results: list[Result]) -> list[str]:
+    return [each.number for each in results if each.verdict is Verdict.LEFT_OUT]
+
+
+def certified(capsys: Capsys, address: str, *words: str) -> dict[str, str]:
+    """Certify a sound device; return by number why tests were left out."""
+    report = call_umi(capsys, "-p", address, *words, "--json").document["data"]
+    assert [each for each in report["tests"] if each["verdict"] == "failed"] == []
+    assert report["passed"] is True
+    return {
+        each["number"]: each["message"]
+        for each in report["tests"]
+        if each["verdict"] == "left-out" and not each["message"].startswith("needs ")
+    }
+
+
+def test_a_device_with_short_responses(world: World) -> None:
+    cases = chosen([Level.LINK, Level.APPLICATION, Level.OBJECTS])
+    results = world.results("sim", cases, **{"max-packet": "1000"})
+    assert failures(results) == []
+    assert left_out(results) == []
+
+
+@pytest.mark.parametrize(("longest", "is_long"), [("300", True), ("200", False)])
+def test_a_device_with_shorter_ones(capsys: Capsys, longest: str, *, is_long: bool) -> None:
+    out = certified(capsys, f"sim:?max-packet={longest}", "certify")
+    assert ("LNK-060" in out) is not is_long
+    assert not any(each.startswith("OBJ") for each in out)
+
+
+@pytest.mark.parametrize("code", ["umi.0.0.0.0", "umi.1.1.0.0", PROFILE])
+def test_a_device_that_defers(world: World, code: str) -> None:
+    results = world.results("sim", chosen(Level), defer=f"{code}:500")
+    assert failures(results) == []
+    assert not set(left_out(results)) & {*DEFERRAL, "LNK-060", "TIM-002"}
+
+
+def test_one_that_defers_nothing_is_told_so(world: World) -> None:
+    [result] = world.results("sim", [CASES["APP-040"]], defer=f"{PROFILE}:0")
+    assert result.message == "the device answers READ_OBJECT of every object at once"
+
+
+def test_the_factory_writes_what_is_blank(capsys: Capsys, tmp_path: Path) -> None:
+    address = f"sim:{tmp_path}/blank.json?blank=yes"
+    out = certified(capsys, address, "certify")
+    assert out["OBJ-015"].startswith("the device is blank")
+
+
+def test_long_values_are_shortened_in_a_message(world: World) -> None:
+    [result] = world.results("sim", [CASES["OBJ-006"]], "range-exclusive")
+    assert " instead of " in result.message
+    assert len(result.message) < 200
