@@ -6,6 +6,8 @@ import pytest
 
 from tests.certify.world import World
 from tests.cli.conftest import call_umi
+from tests.cli.desk import ROOT, Desk
+from umi_cli.certify import certificate_cases
 from umi_cli.certify.case import Level
 from umi_cli.certify.run import Result, Verdict
 from umi_cli.certify.suite import CASES, chosen
@@ -82,3 +84,47 @@ def test_long_values_are_shortened_in_a_message(world: World) -> None:
     [result] = world.results("sim", [CASES["OBJ-006"]], "range-exclusive")
     assert " instead of " in result.message
     assert len(result.message) < 200
+
+
+NO_SCHEME_2 = "the device has no certificate, so no scheme 2"
+STRANGE_AUTHORITY = "the device does not know this authority (--ca-cert)"
+
+
+def test_a_device_without_scheme_2(capsys: Capsys, world: World) -> None:
+    address = f"sim:?role-keys=service:{world.path}/service.key"
+    out = certified(capsys, address, *world.words[:6], "certify", *world.words[6:8])
+    assert list(out.values()).count(NO_SCHEME_2) > 30
+    assert not any(each in out for each in ("SEC-081", "SEC-090"))
+
+
+def test_an_authority_that_a_device_does_not_know(capsys: Capsys, world: World) -> None:
+    words = ("--yes", "certify", "--destructive", *world.words[8:])
+    out = certified(capsys, "sim", *words)
+    assert {each for each, why in out.items() if why == STRANGE_AUTHORITY} == {
+        *(f"SEC-{number:03}" for number in range(62, 69))
+    }
+    assert out["SEC-071"] == "the device has no certificate yet: a guest is the factory"
+
+
+@pytest.mark.parametrize("subject", [ROOT, "00237EFE000000B0"])
+def test_another_authority_than_the_one_it_knows(
+    capsys: Capsys, world: World, subject: str
+) -> None:
+    desk, name = Desk(world.path), f"other-{subject}"
+    desk.do(f"key new {name}.pem")
+    desk.do(f"cert new {name}.cvc --key {name}.pem --subject {subject}")
+    authority = ("--ca-key", desk.file(f"{name}.pem"), "--ca-cert", desk.file(f"{name}.cvc"))
+    words = ("--yes", *world.words[:6], "certify", "--destructive", *authority)
+    out = certified(capsys, world.address("sim"), *words)
+    numbers = {each for each, why in out.items() if why == STRANGE_AUTHORITY}
+    assert {f"SEC-{number:03}" for number in range(62, 70)} < numbers
+
+
+def test_a_device_that_shows_no_roots_knows_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds that a signature is not the authority's, and so has the key of it."""
+    monkeypatch.setattr(certificate_cases, "_shown_key", lambda bench, subject: None)
+    numbers = ("SEC-062", "SEC-065", "SEC-068")
+    results = world.results("sim", [CASES[each] for each in numbers])
+    assert [each.verdict for each in results] == [Verdict.PASSED] * 3
