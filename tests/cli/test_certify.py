@@ -477,3 +477,11 @@ def test_the_report_alone_leads_to_the_defect(capsys: Capsys, world: World, defe
     for word in words:
         assert word in first, (word, first)
     assert rest.count("\nFAILED ") < 3 or defect == "umi-id-zero"
+
+
+def test_an_intb_that_rises_late_is_blamed_alone(capsys: Capsys) -> None:
+    """The line waits for the rise for longer than a Peripheral may take."""
+    port = "spi:sim?defect=rise-late"
+    outcome = call_umi(capsys, "-p", port, "certify", "--json")
+    assert outcome.exit == 53
+    assert failed(outcome.document["data"]) == ["TIM-022"]
