@@ -80,6 +80,14 @@ def test_the_factory_writes_what_is_blank(capsys: Capsys, tmp_path: Path) -> Non
     assert out["OBJ-015"].startswith("the device is blank")
 
 
+@pytest.mark.parametrize("seconds", range(45, 60))
+def test_a_log_that_grows_meanwhile(world: World, seconds: int) -> None:
+    cases = [CASES[f"OBJ-{each:03}"] for each in (7, 9, 35)]
+    for case in cases:
+        moment = f"2026-03-30T07:29:{seconds}Z"
+        assert failures(world.results("opto", [case], time=moment)) == []
+
+
 def test_long_values_are_shortened_in_a_message(world: World) -> None:
     [result] = world.results("sim", [CASES["OBJ-006"]], "range-exclusive")
     assert " instead of " in result.message
