@@ -103,6 +103,10 @@ class Bench:
         self.recorder.begin()
         self.notes.clear()
         self.random = Random(f"{self.settings.seed}/{number}")  # noqa: S311
+        self.meet()
+
+    def meet(self) -> None:
+        """Have the device answer a RESYNC, whatever was under way; raises as `begin` does."""
         self.meter.session.abandon()
         self.raw.drain(self.settings.quiet_s / 10)
         try:
