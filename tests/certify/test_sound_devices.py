@@ -48,9 +48,10 @@ def certified(capsys: Capsys, address: str, *words: str) -> dict[str, str]:
     }
 
 
-def test_a_device_with_short_responses(world: World) -> None:
+@pytest.mark.parametrize("longest", ["1000", "400"])
+def test_a_device_with_short_responses(world: World, longest: str) -> None:
     cases = chosen([Level.LINK, Level.APPLICATION, Level.OBJECTS])
-    results = world.results("sim", cases, **{"max-packet": "1000"})
+    results = world.results("sim", cases, **{"max-packet": longest})
     assert failures(results) == []
     assert left_out(results) == []
 
@@ -103,6 +104,15 @@ def test_a_device_without_scheme_2(capsys: Capsys, world: World) -> None:
     out = certified(capsys, address, *world.words[:6], "certify", *world.words[6:8])
     assert list(out.values()).count(NO_SCHEME_2) > 30
     assert not any(each in out for each in ("SEC-081", "SEC-090"))
+
+
+def test_who_needs_a_session_with_such_a_device_is_refused_one(
+    capsys: Capsys, world: World
+) -> None:
+    """`umi fuzz` goes on: what is left out here is no error there."""
+    words = (*world.words[:6], "fuzz", "--layer", "packet", "--cases", "20", "--json")
+    outcome = call_umi(capsys, "-p", "sim", *words)
+    assert outcome.exit in (0, 53)
 
 
 def test_an_authority_that_a_device_does_not_know(capsys: Capsys, world: World) -> None:

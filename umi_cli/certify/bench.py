@@ -12,7 +12,7 @@ from umi_cli.application.packet import ENVELOPE_BYTES, Envelope, Message
 from umi_cli.application.payload import Command, Payload
 from umi_cli.application.security_commands import S1AuthLogout, S2GetCertificate
 from umi_cli.certificates.cvc import Certificate
-from umi_cli.certify.case import Failure, Need, NotApplicable, expect, fail
+from umi_cli.certify.case import Failure, Need, NoScheme2, NotApplicable, expect, fail
 from umi_cli.certify.evidence import Recorder
 from umi_cli.certify.raw_line import RawLine
 from umi_cli.crypto import Signer
@@ -376,10 +376,10 @@ class Bench:
         raise NotApplicable("no --key was given")
 
     def expect_scheme2(self) -> None:
-        """Go on if the device shows a certificate of its own; `NotApplicable` if it has none."""
+        """Go on if the device shows a certificate of its own; `NoScheme2` if it has none."""
         own = S2GetCertificate(subject=self.meter.session.identify())
         if self.result_of(own).argument in _NO_SCHEME2:
-            raise NotApplicable("the device has no certificate, so no scheme 2")
+            raise NoScheme2("the device has no certificate, so no scheme 2")
 
     @property
     def _secured_id(self) -> UmiId:

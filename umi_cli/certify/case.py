@@ -88,6 +88,10 @@ class NotApplicable(Exception):
     """The test says nothing about this device; the message says why."""
 
 
+class NoScheme2(NotApplicable, Failure):
+    """The device has no certificate: no test is about it, and who needs a session has none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A numbered test."""

@@ -33,7 +33,7 @@ class HandSession:
         credentials: what we prove ourselves with instead.
 
     Raises:
-        NotApplicable: the device has no scheme 2.
+        NoScheme2: the device has none.
         Failure: no session comes about.
     """
 
@@ -132,7 +132,7 @@ def device_certificate(bench: Bench, device_id: UmiId) -> Certificate:
     """Return the certificate that the device shows for itself.
 
     Raises:
-        NotApplicable: it has none, and so no scheme 2.
+        NoScheme2: it has none.
         Failure: what it shows is none.
     """
     bench.expect_scheme2()
