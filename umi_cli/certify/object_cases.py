@@ -14,7 +14,17 @@ from umi_cli.application.commands import (
     WriteObject,
 )
 from umi_cli.certify.bench import Bench, describe_result, expect_result
-from umi_cli.certify.case import Failure, Need, NotApplicable, case, expect, fail, in_hex
+from umi_cli.certify.case import (
+    Failure,
+    Need,
+    NotApplicable,
+    case,
+    expect,
+    expect_same,
+    fail,
+    in_hex,
+    listed,
+)
 from umi_cli.certify.reply_cases import decoded
 from umi_cli.certify.values import guest_part_of, guest_value_of
 from umi_cli.errors import MalformedError
@@ -50,11 +60,6 @@ def open_to_guests(bench: Bench) -> Iterator[tuple[ObjectDefinition, bytes]]:
 
 def _definition(bench: Bench, code: UmiCode) -> ObjectDefinition:
     return next(each for each in declared(bench) if each.code == code)
-
-
-def _expect_same(found: bytes, wanted: bytes, title: str) -> None:
-    """Go on if what was read is what stands in the whole; `Failure` with both if not."""
-    expect(found == wanted, f"{title} is {in_hex(found)} instead of {in_hex(wanted)}")
 
 
 def _fixed_size(definition: ObjectDefinition) -> int:
@@ -117,7 +122,7 @@ def _exist(bench: Bench) -> None:
         message = bench.result_of(ReadObjectPart(part=ObjectPart(definition.code, 0, last)))
         if message.argument == ResultCode.UNKNOWN_OBJECT:
             missing.append(f"{definition.code} {definition.name}")
-    expect(not missing, f"unknown: {', '.join(missing)}")
+    expect(not missing, f"unknown: {listed(missing)}")
 
 
 @case(
@@ -173,10 +178,8 @@ def _members(bench: Bench) -> None:
             _expect_size(member.type, piece, f"{definition.name}/{member.name}")
         if definition.name != _CLOCK:  # it goes on
             whole = guest_value_of(bench, definition)
-            expect(
-                b"".join(pieces) == whole,
-                f"the members of {definition.name} together are not the whole",
-            )
+            title = f"{definition.name}, joined from its members,"
+            expect_same(b"".join(pieces), whole, title)
 
 
 def _expect_size(kind: AnyType, raw: bytes, title: str) -> None:
@@ -200,7 +203,7 @@ def _elements(bench: Bench) -> None:
     for number in (0, 1, len(whole) // size - 1):
         found = guest_part_of(bench, ObjectPart(definition.code, number, number))
         wanted = whole[number * size : (number + 1) * size]
-        _expect_same(found, wanted, f"element {number} of {definition.name}")
+        expect_same(found, wanted, f"element {number} of {definition.name}")
 
 
 @case(
@@ -218,7 +221,7 @@ def _ranges(bench: Bench) -> None:
     for first in (0, 1):
         found = guest_part_of(bench, ObjectPart(definition.code, first, first + 1))
         wanted = whole[first * size : (first + 2) * size]
-        _expect_same(found, wanted, f"[{first}:{first + 1}] of {definition.name}")
+        expect_same(found, wanted, f"[{first}:{first + 1}] of {definition.name}")
 
 
 @case(
@@ -235,7 +238,7 @@ def _to_end(bench: Bench) -> None:
     definition, whole, size = _filled_array(bench)
     count = len(whole) // size
     found = guest_part_of(bench, ObjectPart(definition.code, count - 2, TO_END))
-    _expect_same(found, whole[-2 * size :], f"[{count - 2}:] of {definition.name}")
+    expect_same(found, whole[-2 * size :], f"[{count - 2}:] of {definition.name}")
 
 
 @case(
@@ -257,7 +260,7 @@ def _members_of_elements(bench: Bench) -> None:
         length = member.type.size_bytes or 0
         found = guest_part_of(bench, ObjectPart(definition.code, 0, 2, number))
         wanted = b"".join(whole[i * size + at : i * size + at + length] for i in range(3))
-        _expect_same(found, wanted, f"[0:2]/{number} of {definition.name}")
+        expect_same(found, wanted, f"[0:2]/{number} of {definition.name}")
         at += length
 
 
@@ -341,7 +344,7 @@ def _undeclared(bench: Bench) -> None:
         for code in _codes_to_try(bench)
         if code not in known and bench.result_of(ReadObject(code=code)).argument == ResultCode.OK
     ]
-    expect(not found, f"guests read {', '.join(found)}, which the datasheet does not declare")
+    expect(not found, f"guests read {listed(found)}, which the datasheet does not declare")
 
 
 def _codes_to_try(bench: Bench) -> list[UmiCode]:
@@ -559,7 +562,7 @@ def _whole_as_part(bench: Bench) -> None:
         )
         longest = max(longest, len(whole))
         found = message.payload[-len(whole) :] if whole else b""
-        _expect_same(found, whole, f"{definition.name}[:]")
+        expect_same(found, whole, f"{definition.name}[:]")
     expect(
         longest <= shortest_refused,
         f"[:] of {shortest_refused} bytes is TOO_LONG (8), [:] of {longest} bytes is not",

@@ -9,7 +9,7 @@ from umi_cli.application.commands import (
     WriteObject,
 )
 from umi_cli.certify.bench import Bench, named, result_of
-from umi_cli.certify.case import Need, NotApplicable, case, expect, in_hex
+from umi_cli.certify.case import Need, NotApplicable, case, expect, expect_same
 from umi_cli.certify.object_cases import declared
 from umi_cli.certify.values import value_of
 from umi_cli.objects.definitions import ObjectDefinition
@@ -99,11 +99,7 @@ def _write_member(bench: Bench) -> None:
         try:
             now = value_of(meter.session.request, definition)
             wanted = before[:start] + new + before[start + size :]
-            expect(
-                now == wanted,
-                f"{definition.name} was written at {part}, and reads {in_hex(now)}"
-                f" instead of {in_hex(wanted)}",
-            )
+            expect_same(now, wanted, f"{definition.name}, written at {part},")
         finally:
             meter.write(part, old)
         after = value_of(meter.session.request, definition)
