@@ -130,7 +130,7 @@ def _exist(bench: Bench) -> None:
     "values are as long as their types say",
     clause="4",
     mark="F",
-    sends="READ_OBJECT of everything that guests may read",
+    sends="READ_OBJECT of everything that guests may read, in parts what is TOO_LONG",
     expects="as many bytes as the datasheet's types need, strings at their fixed length",
     advice="Members stand one after the other without padding between them.",
 )
@@ -166,6 +166,7 @@ def _denied(bench: Bench) -> None:
     expects="the bytes that stand at its place in the whole",
     advice="Members count from 0 in the order of the datasheet.",
 )
+@_steady
 def _members(bench: Bench) -> None:
     for definition, _ in open_to_guests(bench):
         if not definition.members or definition.kind.is_array:
@@ -540,7 +541,7 @@ def _umi_id(bench: Bench) -> None:
     clause="1",
     mark="F",
     sends="READ_OBJECT and READ_OBJECT_PART [:] of everything that guests may read",
-    expects="the same bytes both ways",
+    expects="the same bytes both ways, or TOO_LONG (8) from a certain length on",
     advice="0 to 0xFFFF with member 0xFF is the whole object.",
 )
 @_steady
