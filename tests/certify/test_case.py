@@ -5,7 +5,18 @@ import re
 import pytest
 
 from umi_cli.certify.case import CASES as REGISTERED
-from umi_cli.certify.case import Case, Failure, Level, Need, case, expect, fail
+from umi_cli.certify.case import (
+    Case,
+    Failure,
+    Level,
+    Need,
+    case,
+    expect,
+    expect_same,
+    fail,
+    in_hex,
+    listed,
+)
 from umi_cli.certify.suite import CASES, chosen
 
 FIELDS = {
@@ -79,3 +90,46 @@ def test_tests_are_chosen(levels: list[Level], patterns: list[str], first: str |
 
 def test_each_need_says_which_option_meets_it() -> None:
     assert all(need.option.startswith("-") for need in Need)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "no bytes"),
+        (bytes(24), "00" * 24),
+        (bytes(25), f"{'00' * 24}… (25 bytes)"),
+    ],
+)
+def test_bytes_in_a_message_are_few(data: bytes, text: str) -> None:
+    assert in_hex(data) == text
+
+
+def test_names_in_a_message_are_few() -> None:
+    assert listed(["a", "b"]) == "a, b"
+    assert listed([*"abcdefghij"]) == "a, b, c, d, e, f, g, h and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "text"),
+    [
+        (b"\1\2", b"\1\3", "it is 0102 instead of 0103"),
+        (b"", b"\1", "it is no bytes instead of 01"),
+        (
+            bytes(40) + b"\1",
+            bytes(40) + b"\2",
+            f"it is {'00' * 24}… (41 bytes) instead of {'00' * 24}… (41 bytes):"
+            " from byte 40 on 01 instead of 02",
+        ),
+        (
+            bytes(30),
+            bytes(26),
+            f"it is {'00' * 24}… (30 bytes) instead of {'00' * 24}… (26 bytes):"
+            " from byte 26 on 00000000 instead of no bytes",
+        ),
+    ],
+)
+def test_what_differs_is_shown_where_it_does(found: bytes, wanted: bytes, text: str) -> None:
+    with pytest.raises(Failure) as failure:
+        expect_same(found, wanted, "it")
+    assert str(failure.value) == text
+    expect_same(found, found, "it")

@@ -146,11 +146,60 @@ def test_a_device_that_is_gone_ends_the_run(world: World) -> None:
     with world.bench("sim", "no-idle-gap") as bench:
         numbers = [f"LNK-{number}" for number in range(900, 930)]
         cases = [case_of(half_a_frame, number) for number in numbers]
-        with pytest.raises(LostError, match="the device is gone: LNK-9"):
+        said = "the device is gone: LNK-910 and 9 before it found nobody; the last that ran was"
+        with pytest.raises(LostError, match=f"{said} LNK-900"):
             run_cases(bench, cases, allowed=ALLOWED, done={}, on_result=found.append)
-    assert found[0].verdict is Verdict.PASSED
+    assert found[0].verdict is Verdict.FAILED
+    assert found[0].message == f"after the test, {SILENT}"
+    assert [each.direction for each in found[0].pieces[-2:]] == ["out", "out"], "RESYNC, in vain"
+    assert {each.verdict for each in found[1:]} == {Verdict.LEFT_OUT}
+    assert {each.message for each in found[1:]} == {
+        "the device did not answer before the test; the last that ran was LNK-900"
+    }
     assert all(each.found_nobody for each in found[1:])
     assert len(found) == 1 + MAX_LOST
+
+
+SILENT = "the device did not answer a RESYNC: no answer within 1 s"
+
+
+def test_tests_that_are_not_run_bring_no_device_back(world: World) -> None:
+    found: list[Result] = []
+    with world.bench("sim", "no-idle-gap") as bench:
+        cases = [
+            case_of(half_a_frame, f"LNK-{number}", *([Need.SPI] if number % 2 else []))
+            for number in range(900, 930)
+        ]
+        with pytest.raises(LostError):
+            run_cases(bench, cases, allowed=ALLOWED, done={}, on_result=found.append)
+    assert sum(each.found_nobody for each in found) == MAX_LOST
+
+
+def test_a_test_that_fails_and_costs_the_device_says_both(world: World) -> None:
+    def run(bench: Bench) -> None:
+        half_a_frame(bench)
+        raise Failure("it said no")
+
+    found: list[Result] = []
+    with world.bench("sim", "no-idle-gap") as bench:
+        run_cases(bench, [case_of(run)], allowed=ALLOWED, done={}, on_result=found.append)
+    assert found[0].message == f"it said no; after it, {SILENT}"
+
+
+def test_a_device_that_goes_between_two_tests_fails_the_next(world: World) -> None:
+    """Nobody else would say that it went."""
+    found: list[Result] = []
+    with world.bench("sim") as bench:
+
+        def begin(case: Case) -> None:
+            if case.number == "LNK-901":
+                bench.meter.transport.close()
+
+        cases = [case_of(exchange, f"LNK-{number}") for number in (900, 901, 902)]
+        run_cases(bench, cases, allowed=ALLOWED, done={}, on_result=found.append, on_begin=begin)
+    assert [each.verdict for each in found] == [Verdict.PASSED, Verdict.FAILED, Verdict.LEFT_OUT]
+    assert found[1].message.startswith("before the test, the device did not answer a RESYNC: ")
+    assert found[2].message.endswith("the last that ran was LNK-900")
 
 
 def half_a_frame(bench: Bench) -> None:

@@ -90,10 +90,11 @@ class World:
         return proofs_of(app, f"service:{self.path}/service.key", *root)
 
     @contextmanager
-    def bench(self, place: str, defect: str = "") -> Iterator[Bench]:
-        """Open a meter, with a defect or without."""
+    def bench(self, place: str, defect: str = "", **more: str) -> Iterator[Bench]:
+        """Open a meter, with a defect or without; `more` is what it is told beside the usual."""
         recorder = Recorder()
-        more = {"defect": defect} if defect else {}
+        if defect:
+            more["defect"] = defect
         with self._meter(place, recorder, more) as (meter, power):
             recorder.set_clock(meter.transport.clock.monotonic)
             proofs = self.proofs()
@@ -141,11 +142,13 @@ class World:
         with Meter(transport, session, Catalogue.load("ei4")) as meter:
             yield meter, cut
 
-    def results(self, place: str, cases: Sequence[Case], defect: str = "") -> list[Result]:
-        """Run tests; those after which the device is gone end it."""
+    def results(
+        self, place: str, cases: Sequence[Case], defect: str = "", **more: str
+    ) -> list[Result]:
+        """Run tests; those after which the device is gone end it; arguments as for `bench`."""
         found: list[Result] = []
         try:
-            with self.bench(place, defect) as bench:
+            with self.bench(place, defect, **more) as bench:
                 allowed = bench.has | ALLOWED
                 run_cases(bench, cases, allowed=allowed, done={}, on_result=found.append)
         except LostError:

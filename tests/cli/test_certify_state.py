@@ -3,8 +3,14 @@
 import pytest
 
 from tests.certify.world import World
+from umi_cli.application.codes import ResultCode
+from umi_cli.application.commands import GetObjectAccess
+from umi_cli.certify.run import run_cases
+from umi_cli.certify.suite import CASES
 from umi_cli.cli.certify_state import compare_state, read_before
-from umi_cli.types import Role, RoleSet
+from umi_cli.device.protection1 import Scheme1
+from umi_cli.device.session import Session
+from umi_cli.types import Role, RoleSet, UmiCode
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +81,7 @@ def test_a_device_that_cannot_be_read_afterwards(world: World) -> None:
         before = read_before(bench)
         bench.meter.transport.close()
         state = compare_state(bench, before, is_explained=False)
-    assert state.failure.startswith("after the tests it cannot be read: ")
+    assert state.failure.startswith("after the tests it cannot be read as service, as before: ")
     assert not state.is_as_before
 
 
@@ -90,3 +96,28 @@ def test_without_a_session_it_is_read_as_guest(world: World) -> None:
         before = read_before(bench)
     assert before["standing"]["role"] == "guest"
     assert before["standing"]["authenticated"] is False
+
+
+def test_a_role_that_a_test_has_proved_is_given_up(world: World) -> None:
+    """Read as a guest before, and in that role afterwards, half of the objects would be new."""
+    with world.bench("sim", "session-key-other") as bench:
+        before = read_before(bench)
+        run_cases(bench, [CASES["SEC-081"]], allowed=bench.has, done={}, on_result=lambda _: None)
+        bench.begin("")
+        bench.refused(GetObjectAccess(code=UmiCode(0)), ResultCode.ACCESS_DENIED)
+        state = compare_state(bench, before, is_explained=False)
+    assert (state.changes, state.failure, state.role) == ((), "", "guest")
+
+
+def test_a_role_that_somebody_has_left_is_given_up(world: World) -> None:
+    with world.bench("sim", "session-key-other") as bench:
+        before = read_before(bench)
+        Session(
+            bench.meter.transport,
+            own_id=bench.meter.session.own_id,
+            protection=Scheme1(bench.role_key()),
+            driver=bench.meter.session.driver,
+        ).begin()
+        bench.forget_link()
+        state = compare_state(bench, before, is_explained=False)
+    assert (state.changes, state.failure, state.role) == ((), "", "guest")

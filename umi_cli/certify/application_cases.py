@@ -11,7 +11,7 @@ from umi_cli.application.commands import (
 from umi_cli.application.packet import ENVELOPE_BYTES, NO_SIGNATURE, PROTOCOL, Envelope, Message
 from umi_cli.application.payload import Command
 from umi_cli.certify.bench import Bench, describe_result, expect_result
-from umi_cli.certify.case import Failure, case, expect
+from umi_cli.certify.case import Failure, case, expect, in_hex
 from umi_cli.errors import MalformedError
 from umi_cli.types import UNKNOWN_DEVICE, ObjectPart, UmiCode, UmiId
 
@@ -125,7 +125,7 @@ def _no_signature(bench: Bench) -> None:
     message = answer_to(bench, bench.packet(NoOperation()), "NO_OPERATION")[1]
     expect(
         message.signature_scheme == 0 and message.signature == NO_SIGNATURE,
-        f"scheme {message.signature_scheme}, record {message.signature.hex()}",
+        f"scheme {message.signature_scheme}, record {in_hex(message.signature)}",
     )
 
 
@@ -353,4 +353,4 @@ def _length_lies(bench: Bench) -> None:
 def _record_length(bench: Bench) -> None:
     for record in (b"\x00\x03", b"\x00\x01", b"\x00\x02\x00", b"\x00"):
         packet = bench.packet(NoOperation(), signature=record)
-        expect_code(bench, packet, f"the record {record.hex()}", *NOT_TAKEN)
+        expect_code(bench, packet, f"the record {in_hex(record)}", *NOT_TAKEN)

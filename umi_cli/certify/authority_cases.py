@@ -30,6 +30,7 @@ from umi_cli.certify.certificate_cases import (
     A_SUB_AUTHORITY,
     AN_AUTHORITY,
     by_authority,
+    expect_known_authority,
     expect_refused,
     hand_over,
     is_trusting,
@@ -42,6 +43,7 @@ from umi_cli.types import Role, RoleSet, UmiId
 
 
 def _expect_invalid(bench: Bench, what: str, **fields: Any) -> None:
+    expect_known_authority(bench)
     certificate = by_authority(bench, **fields)
     expect_refused(bench, certificate.encode(), what, ResultCode.INVALID_CERTIFICATE)
 
@@ -95,6 +97,7 @@ def _other_target(bench: Bench) -> None:
 
 def _sub_authority(bench: Bench, **fields: Any) -> tuple[Certificate, PrivateKey]:
     """Return a subordinate authority of the trusted one; `fields` are of its authorisation."""
+    expect_known_authority(bench)
     key = PrivateKey.generate()
     authority, signer = bench.authority()
     sound: dict[str, Any] = {
@@ -199,6 +202,7 @@ def _authority_exceeded(bench: Bench) -> None:
     needs=(Need.AUTHORITY, Need.CHANGES),
 )
 def _older(bench: Bench) -> None:
+    expect_known_authority(bench)
     subject = UmiId(A_STRANGER.value + 2)
     newer = by_authority(bench, subject=subject, days=(-1, 30))
     older = by_authority(bench, subject=subject, days=(-20, 20))
@@ -218,6 +222,7 @@ def _older(bench: Bench) -> None:
     needs=(Need.AUTHORITY, Need.CREDENTIALS, Need.DESTRUCTION),
 )
 def _table_full(bench: Bench) -> None:
+    expect_known_authority(bench)
     session = HandSession(bench)
     session.close()
     is_full = False
@@ -280,6 +285,8 @@ def _guest_installs(bench: Bench) -> None:
     needs=(Need.DESTRUCTION,),
 )
 def _guest_generates(bench: Bench) -> None:
+    if not is_trusting(bench):
+        raise NotApplicable("the device has no certificate yet: a guest is the factory")
     codes = (ResultCode.ACCESS_DENIED, ResultCode.KEYPAIR_ALREADY_GENERATED)
     bench.refused(S2GenerateKeypair(), *codes)
 

@@ -10,8 +10,9 @@ from umi_cli.application.codes import PacketType, ResultCode
 from umi_cli.application.commands import Complete
 from umi_cli.application.packet import ENVELOPE_BYTES, Envelope, Message
 from umi_cli.application.payload import Command, Payload
+from umi_cli.application.security_commands import S1AuthLogout, S2GetCertificate
 from umi_cli.certificates.cvc import Certificate
-from umi_cli.certify.case import Failure, Need, NotApplicable, expect, fail
+from umi_cli.certify.case import Failure, Need, NoScheme2, NotApplicable, expect, fail
 from umi_cli.certify.evidence import Recorder
 from umi_cli.certify.raw_line import RawLine
 from umi_cli.crypto import Signer
@@ -33,6 +34,11 @@ R = TypeVar("R", bound=Payload)
 MAX_WAITS = 100
 KEEP_ALIVE_S = 20.0  # a third of the shortest time after which a port closes
 
+_NO_SCHEME2 = (
+    ResultCode.UNKNOWN_PACKET_TYPE,
+    ResultCode.NOT_IMPLEMENTED,
+    ResultCode.NO_CERTIFICATE,
+)
 _OF_THE_DEVICE = (FrameType.SIMPLE, FrameType.RESYNC)
 """What a Peripheral says of its own accord, while a test waits for an answer."""
 
@@ -97,6 +103,10 @@ class Bench:
         self.recorder.begin()
         self.notes.clear()
         self.random = Random(f"{self.settings.seed}/{number}")  # noqa: S311
+        self.meet()
+
+    def meet(self) -> None:
+        """Have the device answer a RESYNC, whatever was under way; raises as `begin` does."""
         self.meter.session.abandon()
         self.raw.drain(self.settings.quiet_s / 10)
         try:
@@ -338,7 +348,7 @@ class Bench:
         """Open the device in the role that we can prove, and end the session at the end.
 
         Raises:
-            NotApplicable: there is nothing to prove ourselves with.
+            NotApplicable: we have nothing to prove ourselves with, or the device no scheme 2.
             Failure: the device does not let us.
         """
         session = Session(
@@ -350,6 +360,8 @@ class Bench:
         try:
             session.begin()
         except UmiError as error:
+            if self.settings.credentials is not None:
+                self.expect_scheme2()
             raise Failure(f"no session came about: {error}") from error
         try:
             yield Meter(self.meter.transport, session, self.catalogue)
@@ -363,6 +375,12 @@ class Bench:
             return Scheme1(self.settings.role_key)
         raise NotApplicable("no --key was given")
 
+    def expect_scheme2(self) -> None:
+        """Go on if the device shows a certificate of its own; `NoScheme2` if it has none."""
+        own = S2GetCertificate(subject=self.meter.session.identify())
+        if self.result_of(own).argument in _NO_SCHEME2:
+            raise NoScheme2("the device has no certificate, so no scheme 2")
+
     @property
     def _secured_id(self) -> UmiId:
         """Return who we are where we prove it: the subject of our certificate (protocol 6.4)."""
@@ -372,6 +390,11 @@ class Bench:
             if credentials is None
             else credentials.certificate.body.subject
         )
+
+    def log_out(self) -> None:
+        """Be a guest again, whatever scheme 1 has proved (protocol 6.2)."""
+        with suppress(Failure):
+            self.result_of(S1AuthLogout())
 
     @property
     def role(self) -> Role:

@@ -1,6 +1,6 @@
 """What a numbered test of the compliance suite is, and how it says what it found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, NoReturn
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 if TYPE_CHECKING:
     from umi_cli.certify.bench import Bench
 
+SHOWN_NAMES = 8
+SHOWN_BYTES = 24  # of a value in a message; the report has all that crossed the line
 Mark = Literal["F", "C"]
 """Where a demand comes from: the field, or a choice of this project's (protocol, head)."""
 
@@ -87,6 +89,10 @@ class NotApplicable(Exception):
     """The test says nothing about this device; the message says why."""
 
 
+class NoScheme2(NotApplicable, Failure):
+    """The device has no certificate: no test is about it, and who needs a session has none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A numbered test."""
@@ -163,3 +169,32 @@ def expect(holds: bool, message: str) -> None:
     """Go on if something holds; `Failure` with the message, which says what was found, if not."""
     if not holds:
         raise Failure(message)
+
+
+def in_hex(data: bytes) -> str:
+    """Return bytes for a message: all of a few, the first of many with how many there are."""
+    if not data:
+        return "no bytes"
+    if len(data) <= SHOWN_BYTES:
+        return data.hex()
+    return f"{data[:SHOWN_BYTES].hex()}… ({len(data)} bytes)"
+
+
+def expect_same(found: bytes, wanted: bytes, title: str) -> None:
+    """Go on if bytes are those that they must be; `Failure` with both, and where they part."""
+    if found == wanted:
+        return
+    pairs = zip(found, wanted, strict=False)
+    shorter = min(len(found), len(wanted))
+    at = next((number for number, (one, other) in enumerate(pairs) if one != other), shorter)
+    where = ""
+    if at >= SHOWN_BYTES:
+        where = f": from byte {at} on {in_hex(found[at:])} instead of {in_hex(wanted[at:])}"
+    fail(f"{title} is {in_hex(found)} instead of {in_hex(wanted)}{where}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message: the first of many, and how many there are beside."""
+    more = len(names) - SHOWN_NAMES
+    shown = ", ".join(names[:SHOWN_NAMES])
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -8,6 +8,7 @@ from typing import Any
 from umi_cli.application.codes import ResultCode
 from umi_cli.application.security_commands import (
     S2AddCertificate,
+    S2GetCertificate,
 )
 from umi_cli.certificates.authorisation import (
     EVERY_TARGET,
@@ -21,6 +22,7 @@ from umi_cli.certify.bench import Bench, expect_result
 from umi_cli.certify.case import Failure, Need, NotApplicable, case
 from umi_cli.certify.hand_session import HandSession, device_certificate
 from umi_cli.crypto import PrivateKey, Signer
+from umi_cli.errors import MalformedError
 from umi_cli.types import EPOCH, Role, RoleSet, UmiId
 
 A_STRANGER = UmiId(0x0200_0000_0000_5678)
@@ -93,6 +95,38 @@ def by_authority(bench: Bench, key: Signer | None = None, **fields: Any) -> Cert
     authority, signer = bench.authority()
     point = (key or PrivateKey.generate()).public_point
     return issued(bench, signer, point, issuer=authority.body.subject, **fields)
+
+
+def expect_known_authority(bench: Bench) -> None:
+    """Go on if the device knows the authority that was given; `NotApplicable` if not.
+
+    Either it shows the authority's certificate, or it finds that a signature is not the
+    authority's: for that it must have its key.
+    """
+    authority, _ = bench.authority()
+    shown = _shown_key(bench, authority.body.subject)
+    is_known = _finds_forgery(bench) if shown is None else shown == authority.body.public_point
+    if not is_known:
+        raise NotApplicable("the device does not know this authority (--ca-cert)")
+
+
+def _shown_key(bench: Bench, subject: UmiId) -> bytes | None:
+    """Return the key in the certificate that the device has of somebody; None without."""
+    message = bench.result_of(S2GetCertificate(subject=subject))
+    if message.argument != ResultCode.OK:
+        return None
+    try:
+        return Certificate.decode(message.payload).body.public_point
+    except MalformedError:
+        return None
+
+
+def _finds_forgery(bench: Bench) -> bool:
+    """Tell whether the device finds a wrong signature in the name of the authority."""
+    stranger = PrivateKey.generate()
+    issuer = bench.authority()[0].body.subject
+    forged = issued(bench, stranger, stranger.public_point, issuer=issuer)
+    return hand_over(bench, forged.encode()) == ResultCode.INVALID_CERTIFICATE_SIGNATURE
 
 
 def _spoilt(certificate: Certificate, spoil: Callable[[bytes], bytes], signer: Signer) -> bytes:

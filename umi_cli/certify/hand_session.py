@@ -31,6 +31,10 @@ class HandSession:
     Args:
         bench: whose credentials are used; `NotApplicable` without.
         credentials: what we prove ourselves with instead.
+
+    Raises:
+        NoScheme2: the device has none.
+        Failure: no session comes about.
     """
 
     def __init__(self, bench: Bench, credentials: Scheme2Credentials | None = None) -> None:
@@ -125,7 +129,13 @@ class HandSession:
 
 
 def device_certificate(bench: Bench, device_id: UmiId) -> Certificate:
-    """Return the certificate that the device shows for itself; `Failure` if it is none."""
+    """Return the certificate that the device shows for itself.
+
+    Raises:
+        NoScheme2: it has none.
+        Failure: what it shows is none.
+    """
+    bench.expect_scheme2()
     reply = bench.request(S2GetCertificate(subject=device_id))
     try:
         return Certificate.decode(reply.certificate)

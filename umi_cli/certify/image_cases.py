@@ -3,7 +3,7 @@
 from umi_cli.application.codes import ResultCode
 from umi_cli.application.commands import ImageData, ImageEnd, ImageStart
 from umi_cli.certify.bench import Bench, named, result_of
-from umi_cli.certify.case import Need, NotApplicable, case, expect
+from umi_cli.certify.case import Need, NotApplicable, case, expect, in_hex
 from umi_cli.certify.image_packages import (
     BLOCK_BYTES,
     IMAGE_BYTES,
@@ -351,4 +351,4 @@ def _power_cut(bench: Bench) -> None:
         meter.session.abandon()
         bench.cycle_power()
     after = running(bench)
-    expect(after == before, f"it runs something else now: {after.hex()}, before {before.hex()}")
+    expect(after == before, f"it runs something else now: {in_hex(after)}, before {in_hex(before)}")

@@ -5,7 +5,7 @@ from typing import Any
 from umi_cli.application.codes import ResultCode
 from umi_cli.certificates.authorisation import TargetRange
 from umi_cli.certify.bench import Bench
-from umi_cli.certify.case import NotApplicable, case, expect
+from umi_cli.certify.case import NotApplicable, case, expect, in_hex
 from umi_cli.certify.image_cases import HASH_AT, PACKAGE, PLAIN_HEADER_BYTES, SESSION
 from umi_cli.certify.image_packages import (
     IMAGE_BYTES,
@@ -44,7 +44,7 @@ def _expect_not_run(bench: Bench, package: bytes, *codes: ResultCode) -> None:
     bench.forget_link()
     expect_code(code, "IMAGE_END", *codes)
     after = running(bench)
-    expect(after == before, f"it runs something else now: {after.hex()}, before {before.hex()}")
+    expect(after == before, f"it runs something else now: {in_hex(after)}, before {in_hex(before)}")
 
 
 def _expect_bad(bench: Bench, *codes: ResultCode, **fields: Any) -> None:

@@ -10,7 +10,7 @@ from umi_cli.application.security_commands import S2AddCertificate
 from umi_cli.certificates.authorisation import EVERY_TARGET, StandardAuthorisation, TargetRange
 from umi_cli.certify.bench import Bench, named, result_of
 from umi_cli.certify.case import NotApplicable, expect, fail
-from umi_cli.certify.certificate_cases import issued
+from umi_cli.certify.certificate_cases import expect_known_authority, issued
 from umi_cli.crypto import PrivateKey
 from umi_cli.device.meter import Meter
 from umi_cli.images.build import build_device
@@ -90,6 +90,7 @@ class ImageMaker:
     @classmethod
     def known_to(cls, bench: Bench) -> "ImageMaker":
         """Have the device know a software provider, by a certificate of the authority it trusts."""
+        expect_known_authority(bench)
         authority, signer = bench.authority()
         key = PrivateKey.generate()
         rights = StandardAuthorisation(targets=EVERY_TARGET, role=Role.SOFTWARE_PROVIDER, flags=0)

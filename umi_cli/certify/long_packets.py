@@ -1,11 +1,18 @@
 """Packets longer than a frame: what the tests of fragments send, and have the device send."""
 
-from umi_cli.application.commands import NoOperation, ReadObject
-from umi_cli.application.packet import ENVELOPE_BYTES, MESSAGE_HEADER_BYTES, NO_SIGNATURE
-from umi_cli.certify.bench import Bench, describe
+from collections.abc import Iterator
+from typing import Any
+
+from umi_cli.application.codes import PacketType, ResultCode
+from umi_cli.application.commands import Complete, NoOperation, ReadObject, ReadObjectPart, Wait
+from umi_cli.application.packet import ENVELOPE_BYTES, MESSAGE_HEADER_BYTES, NO_SIGNATURE, Message
+from umi_cli.application.payload import Command
+from umi_cli.certify.bench import MAX_WAITS, Bench, describe
 from umi_cli.certify.case import Failure, NotApplicable, expect
+from umi_cli.errors import MalformedError
 from umi_cli.link.fragment import Fragment, FragmentError, FragmentErrorCode, FragmentType, split
 from umi_cli.link.frame import MAX_FRAME_PAYLOAD, Frame, FrameType
+from umi_cli.types import ObjectPart
 
 OVERHEAD_BYTES = ENVELOPE_BYTES + MESSAGE_HEADER_BYTES + len(NO_SIGNATURE)
 LONG_BYTES = 600  # three fragments
@@ -81,18 +88,75 @@ def begin_long_response(bench: Bench, at_least_bytes: int = MAX_FRAME_PAYLOAD + 
     """Have the device begin a response in fragments, and return its first frame.
 
     Raises:
-        NotApplicable: none of its arrays holds so much.
+        NotApplicable: none of its arrays holds so much, or it gives less at once.
         Failure: nothing answers.
     """
-    for definition in bench.catalogue.objects:
-        if not definition.kind.is_array:
-            continue
-        answer = bench.exchange(bench.frame(bench.packet(ReadObject(code=definition.code))))
+    for command in _long_reads(bench, at_least_bytes):
+        answer = answer_by_hand(bench, command)
         if answer.frame_type == FrameType.FRAGMENT:
             if fragment_in(answer).data >= at_least_bytes:
                 return answer
             bench.sync()
     raise NotApplicable(f"no array of the device makes a response of {at_least_bytes} bytes")
+
+
+def _long_reads(bench: Bench, at_least_bytes: int) -> Iterator[Command[Any]]:
+    """Return commands that a long response may answer: arrays, and no more of them than it takes.
+
+    The second is for a device that has more than it gives at once, and says TOO_LONG.
+    """
+    for definition in bench.catalogue.objects:
+        if not definition.kind.is_array or definition.secret:
+            continue
+        yield ReadObject(code=definition.code)
+        if size := definition.element_size_bytes:
+            last = -(-at_least_bytes // size) - 1
+            yield ReadObjectPart(part=ObjectPart(definition.code, 0, last))
+
+
+def answer_by_hand(bench: Bench, command: Command[Any]) -> Frame:
+    """Send a command in a frame of its own, and return the first frame that answers it.
+
+    A response that is deferred is waited for.
+
+    Raises:
+        Failure: nothing answers it, or it is deferred for ever.
+    """
+    message = bench.message(command)
+    packet = bench.envelope().encode() + message.encode()
+    return fetch_by_hand(bench, bench.exchange(bench.frame(packet)), message)
+
+
+def fetch_by_hand(bench: Bench, answer: Frame, message: Message) -> Frame:
+    """Send COMPLETE as long as a command is answered with WAIT; return the first other frame.
+
+    Args:
+        answer: the first frame that answers the command.
+        message: the command.
+
+    Raises:
+        Failure: nothing answers, or it is deferred for ever.
+    """
+    for _ in range(MAX_WAITS):
+        wait_ms = _wait_ms(answer)
+        if wait_ms is None:
+            return answer
+        bench.wait(wait_ms / 1000)
+        packet = bench.packet(Complete(), transaction=message.transaction)
+        answer = bench.exchange(bench.frame(packet))
+    raise Failure(f"a command was deferred {MAX_WAITS} times")
+
+
+def _wait_ms(answer: Frame) -> int | None:
+    """Return how long a frame has us wait before COMPLETE; None if it defers nothing."""
+    if answer.frame_type != FrameType.SIMPLE_RESPONSE:
+        return None
+    try:
+        message = Message.decode(answer.payload[ENVELOPE_BYTES:])
+        is_wait = message.packet_type == PacketType.WAIT and message.argument == ResultCode.OK
+        return Wait.decode(message.payload).wait_ms if is_wait else None
+    except MalformedError:
+        return None  # what it is instead is for the test to say
 
 
 def take(bench: Bench, frame: Frame, kind: FragmentType = FragmentType.NEXT) -> Frame:

@@ -16,7 +16,7 @@ from umi_cli.application.commands import (
 from umi_cli.application.packet import ENVELOPE_BYTES, Message
 from umi_cli.certify.application_cases import NO_OBJECT, NOT_TAKEN, UMI_ID_OBJECT, UNDEFINED_EVENT
 from umi_cli.certify.bench import Bench, describe, describe_result, expect_result
-from umi_cli.certify.case import Failure, NotApplicable, case, expect
+from umi_cli.certify.case import Failure, NotApplicable, case, expect, in_hex
 from umi_cli.errors import MalformedError
 from umi_cli.types import TO_END, ObjectPart, UmiCode
 
@@ -44,7 +44,7 @@ def decoded(kind: Any, message: Message) -> Any:
     try:
         return kind.decode(message.payload)
     except MalformedError as error:
-        raise Failure(f"the payload {message.payload.hex()} is none: {error}") from error
+        raise Failure(f"the payload {in_hex(message.payload)} is none: {error}") from error
 
 
 @case(
@@ -178,7 +178,7 @@ def _refusal(bench: Bench) -> None:
     kinds = (PacketType.READ_OBJECT_RESPONSE, PacketType.ERROR)
     expect(message.packet_type in kinds, f"it was answered with {describe_result(message)}")
     expect(message.argument != ResultCode.OK, "it was answered with OK")
-    expect(not message.payload, f"it carries {message.payload.hex()}")
+    expect(not message.payload, f"it carries {in_hex(message.payload)}")
 
 
 @case(

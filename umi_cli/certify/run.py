@@ -11,8 +11,9 @@ from umi_cli.errors import LostError, UmiError
 
 MAX_LOST = 10  # tests in a row that find nobody there: the run ends
 
-
 _GONE = "before the test, the device did not answer a RESYNC: "
+_STILL_GONE = "the device did not answer before the test; the last that ran was "
+_GOES = "the device did not answer a RESYNC: "
 
 
 class Verdict(StrEnum):
@@ -46,7 +47,19 @@ class Result:
     @property
     def found_nobody(self) -> bool:
         """Tell whether the device was gone before the test began, which says nothing about it."""
-        return self.message.startswith(_GONE)
+        return self.message.startswith((_GONE, _STILL_GONE))
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Whether the device is there, and after which test it went."""
+
+    last: str = "none"
+    """The number of the last test that ran."""
+    is_gone: bool = False
+    """It has not answered since, and a test has been failed for that."""
+    nobody: int = 0
+    """How many tests have found nobody since."""
 
 
 def chosen(levels: Iterable[Level], patterns: Iterable[str] = ()) -> list[Case]:
@@ -88,18 +101,18 @@ def run_cases(
         LostError: the device is gone, and several tests in a row found nobody.
     """
     results: list[Result] = []
-    lost = 0
+    watch = _Watch()
     for case in cases:
         result = done.get(case.number)
         if result is None:
             on_begin(case)
-            result = _run_case(bench, case, allowed)
+            result = _run_case(bench, case, allowed, watch)
         results.append(result)
         on_result(result)
-        lost = lost + 1 if result.found_nobody else 0
-        if lost >= MAX_LOST:
+        if watch.nobody >= MAX_LOST:
             raise LostError(
-                f"the device is gone: {result.number} and the {lost - 1} before it found nobody",
+                f"the device is gone: {result.number} and {watch.nobody - 1} before it found"
+                f" nobody; the last that ran was {watch.last}",
                 hint="bring it back, and go on with --resume",
             )
     return results
@@ -111,11 +124,24 @@ def missing(case: Case, allowed: frozenset[Need]) -> str:
     return f"needs {', '.join(f'{need} ({need.option})' for need in needs)}" if needs else ""
 
 
-def _run_case(bench: Bench, case: Case, allowed: frozenset[Need]) -> Result:
+def _run_case(bench: Bench, case: Case, allowed: frozenset[Need], watch: _Watch) -> Result:
     if reason := missing(case, allowed):
         return Result(number=case.number, verdict=Verdict.LEFT_OUT, message=reason)
     begun_s = bench.now_s
-    verdict, message = _judge(bench, case)
+    if (gone := _begin(bench, case, watch)) is not None:
+        return _result(bench, case, *gone, begun_s)
+    result = _result(bench, case, *_judge(bench, case), begun_s)
+    if not (silence := _silence(bench)):
+        return result
+    # Who comes next would be blamed, and is not to blame.
+    watch.is_gone = True
+    own = (
+        f"{result.message}; after it, " if result.verdict is Verdict.FAILED else "after the test, "
+    )
+    return _result(bench, case, Verdict.FAILED, f"{own}{_GOES}{silence}", begun_s)
+
+
+def _result(bench: Bench, case: Case, verdict: Verdict, message: str, begun_s: float) -> Result:
     is_failed = verdict is Verdict.FAILED
     return Result(
         number=case.number,
@@ -127,12 +153,35 @@ def _run_case(bench: Bench, case: Case, allowed: frozenset[Need]) -> Result:
     )
 
 
-def _judge(bench: Bench, case: Case) -> tuple[Verdict, str]:
-    """Run a test; a device that cannot be worked with has failed it."""
+def _begin(bench: Bench, case: Case, watch: _Watch) -> tuple[Verdict, str] | None:
+    """Begin a test; return what comes of it where nobody is there.
+
+    The first test that finds nobody, though the device answered after the one before, has failed:
+    somebody has to say so. What follows says nothing about the device.
+    """
     try:
         bench.begin(case.number)
     except (Failure, UmiError) as error:
+        watch.nobody += 1
+        if watch.is_gone:
+            return Verdict.LEFT_OUT, f"{_STILL_GONE}{watch.last}"
+        watch.is_gone = True
         return Verdict.FAILED, f"{_GONE}{error}"
+    watch.last, watch.is_gone, watch.nobody = case.number, False, 0
+    return None
+
+
+def _silence(bench: Bench) -> str:
+    """Return why the device is not there after a test, or nothing if it is."""
+    try:
+        bench.meet()
+    except (Failure, UmiError) as error:
+        return str(error)
+    return ""
+
+
+def _judge(bench: Bench, case: Case) -> tuple[Verdict, str]:
+    """Run a test; a device that cannot be worked with has failed it."""
     try:
         try:
             case.run(bench)

@@ -16,7 +16,7 @@ from umi_cli.application.security_commands import (
 )
 from umi_cli.certificates.authorisation import StandardAuthorisation
 from umi_cli.certify.bench import Bench, describe_result, expect_result
-from umi_cli.certify.case import Need, NotApplicable, case, expect, fail
+from umi_cli.certify.case import Need, case, expect, fail
 from umi_cli.certify.hand_session import HandSession, altered, device_certificate
 from umi_cli.crypto import AesKey, new_salt
 from umi_cli.security.session2 import SealedSession
@@ -70,15 +70,6 @@ def _expect_whole(bench: Bench, *commands: Command[Any]) -> None:
     )
 
 
-def _scheme2(bench: Bench) -> UmiId:
-    """Return the device's UMI ID; `NotApplicable` if it has no scheme 2."""
-    device_id = bench.meter.session.identify()
-    message = bench.result_of(S2GetCertificate(subject=device_id))
-    if message.argument in (*_ABSENT, ResultCode.NO_CERTIFICATE):
-        raise NotApplicable("the device has no certificate, so no scheme 2")
-    return device_id
-
-
 @case(
     "SEC-003",
     "the device shows its own certificate to everybody",
@@ -89,7 +80,7 @@ def _scheme2(bench: Bench) -> UmiId:
     advice="Readers verify it before they agree on a key: it must be for the ID in packets.",
 )
 def _own_certificate(bench: Bench) -> None:
-    device_id = _scheme2(bench)
+    device_id = bench.meter.session.identify()
     body = device_certificate(bench, device_id).body
     expect(body.subject == device_id, f"it is for {body.subject}, the device is {device_id}")
     rights = body.authorisation
@@ -107,7 +98,7 @@ def _own_certificate(bench: Bench) -> None:
     advice="Whoever asks wants to know that it is not there.",
 )
 def _no_certificate(bench: Bench) -> None:
-    _scheme2(bench)
+    bench.expect_scheme2()
     bench.refused(S2GetCertificate(subject=A_STRANGER), ResultCode.NO_CERTIFICATE)
 
 
@@ -121,7 +112,7 @@ def _no_certificate(bench: Bench) -> None:
     advice="The session key is made with the public key of the certificate: no other will do.",
 )
 def _stranger_starts(bench: Bench) -> None:
-    _scheme2(bench)
+    bench.expect_scheme2()
     command = S2StartSession(salt_a=new_salt())
     packet = bench.envelope(source=A_STRANGER).encode() + bench.message(command).encode()
     codes = (ResultCode.NO_CERTIFICATE, ResultCode.NO_PUBLIC_KEY)
@@ -183,7 +174,7 @@ def _salts(bench: Bench) -> None:
     advice="A salt has 16 bytes.",
 )
 def _salt_length(bench: Bench) -> None:
-    _scheme2(bench)
+    bench.expect_scheme2()
     command = S2StartSession(salt_a=new_salt())
     for length in (15, 17):
         message = bench.result_of(command, payload=bytes(length))
@@ -387,7 +378,7 @@ def _other_key(bench: Bench) -> None:
     advice="Sessions are found by the commander's UMI ID.",
 )
 def _stranger(bench: Bench) -> None:
-    _scheme2(bench)
+    bench.expect_scheme2()
     sealed = SealedSession.of_commander(AesKey(bench.random.randbytes(16)), A_STRANGER)
     envelope = bench.envelope(source=A_STRANGER, encryption_scheme=2).encode()
     packet = sealed.seal(envelope, bench.message(NoOperation()).encode())

@@ -30,6 +30,7 @@ def read_state(bench: "Bench", *, is_secured: bool) -> dict[str, Any]:
     from umi_cli.device.export import read_export
 
     bench.begin("")
+    bench.log_out()  # whatever was proved before, both readings are of one standing
     with _reader(bench, is_secured=is_secured) as meter:
         found = read_export(meter)
     if found.failure is not None:
@@ -72,7 +73,8 @@ def compare_state(
     try:
         after = read_state(bench, is_secured=bool(before["standing"]["authenticated"]))
     except (Failure, NotApplicable, UmiError) as error:
-        failure = f"after the tests it cannot be read: {error}"
+        role = before["standing"]["role"]
+        failure = f"after the tests it cannot be read as {role}, as before: {error}"
         return _untold(failure, is_explained=is_explained)
     changes, volatile = _changes(before, after)
     return StateRecord(

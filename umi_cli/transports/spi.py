@@ -15,6 +15,9 @@ POWER_UP_S = 0.05  # from VDD on to RSTB released
 READY_WITHIN_S = 0.5  # from there to INTB low
 WAKE_WITHIN_S = 0.1  # from CSB low to INTB low
 RISE_WITHIN_S = 0.1  # choice: INTB rises at the end of a frame, protocol 9 does not say how soon
+# After a frame of ours we are more patient: an INTB that has not risen announces no answer, and
+# what is fetched then is nothing. The link waits for the answer three times as long anyway.
+TAKEN_WITHIN_S = 0.3
 RESET_S = 0.01  # choice: how long RSTB is held to bring a silent peripheral back
 OFF_S = 0.2  # choice: how long the power is away to bring back one that a reset does not
 
@@ -93,7 +96,7 @@ class SpiTransport:
                 self._unwoken += 1
         finally:
             self._board.select(False)
-        self._board.wait_for_int(False, self._in(RISE_WITHIN_S))
+        self._board.wait_for_int(False, self._in(TAKEN_WITHIN_S))
 
     def receive(self, deadline: float) -> bytes:
         """Fetch a frame as soon as INTB falls; nothing at the deadline.

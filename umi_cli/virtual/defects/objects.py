@@ -203,8 +203,13 @@ class RangeClamped(PartDefect):
     TITLE = "cuts a range that runs past the end"
 
     def part(self, call: Call, part: ObjectPart) -> ObjectPart:
-        """Return the range up to the end."""
-        return replace(part, last=TO_END) if part.first < part.last else part
+        """Return the range up to the end, where it runs past it."""
+        store = call.memory.store
+        size = store.definition(part.code).element_size_bytes
+        if part.first >= part.last or part.last == TO_END or not size:
+            return part
+        count = len(store.read(ObjectPart(part.code), call.role)) // size
+        return replace(part, last=TO_END) if part.last >= count else part
 
 
 class BackwardsRange(Defect):
