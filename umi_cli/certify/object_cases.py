@@ -13,7 +13,7 @@ from umi_cli.application.commands import (
     SetObjectReadAccess,
     WriteObject,
 )
-from umi_cli.certify.bench import Bench, describe_result, expect_result
+from umi_cli.certify.bench import Bench
 from umi_cli.certify.case import (
     Failure,
     Need,
@@ -31,14 +31,14 @@ from umi_cli.errors import MalformedError
 from umi_cli.objects.definitions import ObjectDefinition
 from umi_cli.objects.value_types import AnyType
 from umi_cli.objects.values import Enumerated
-from umi_cli.types import ALL_MEMBERS, TO_END, ObjectPart, Role, UmiCode
+from umi_cli.types import TO_END, ObjectPart, Role, UmiCode
 
 VIRTUAL_BANK = "umi.255.0."
 """What only the virtual meter has (protocol 4)."""
 SCAN = 150
 CLOCK_SLACK_S = 3
 _NO_ELEMENT = (ResultCode.UNKNOWN_ELEMENT, ResultCode.INVALID_VALUE)
-_CLOCK = "metrology-clock"
+CLOCK = "metrology-clock"
 _LOGS = ("profile-status", "event-status")
 _LIFE_CYCLE, _BLANK = "life-cycle", "blank"
 
@@ -70,17 +70,7 @@ def _fixed_size(definition: ObjectDefinition) -> int:
     return size
 
 
-def _filled_array(bench: Bench, at_least: int = 3) -> tuple[ObjectDefinition, bytes, int]:
-    """Return an array with some elements, its value, and the size of one."""
-    for definition, value in open_to_guests(bench):
-        if definition.kind.is_array and definition.element_size_bytes:
-            size = definition.element_size_bytes
-            if len(value) >= at_least * size:
-                return definition, value, size
-    raise NotApplicable(f"no array that guests may read has {at_least} elements")
-
-
-def _steady(run: Callable[[Bench], None]) -> Callable[[Bench], None]:
+def steady(run: Callable[[Bench], None]) -> Callable[[Bench], None]:
     """Have a test run once more if it has failed, and a log has grown meanwhile.
 
     What was read first is then no longer what there is; the next entry is minutes away.
@@ -166,7 +156,7 @@ def _denied(bench: Bench) -> None:
     expects="the bytes that stand at its place in the whole",
     advice="Members count from 0 in the order of the datasheet.",
 )
-@_steady
+@steady
 def _members(bench: Bench) -> None:
     for definition, _ in open_to_guests(bench):
         if not definition.members or definition.kind.is_array:
@@ -177,7 +167,7 @@ def _members(bench: Bench) -> None:
         ]
         for member, piece in zip(definition.members, pieces, strict=True):
             _expect_size(member.type, piece, f"{definition.name}/{member.name}")
-        if definition.name != _CLOCK:  # it goes on
+        if definition.name != CLOCK:  # it goes on
             whole = guest_value_of(bench, definition)
             title = f"{definition.name}, joined from its members,"
             expect_same(b"".join(pieces), whole, title)
@@ -187,146 +177,6 @@ def _expect_size(kind: AnyType, raw: bytes, title: str) -> None:
     is_fixed = kind.size_bytes is not None
     is_right = len(raw) == kind.size_bytes if is_fixed else len(raw) <= kind.max_bytes
     expect(is_right, f"{title} has {len(raw)} bytes, its type {kind.size_bytes or kind.max_bytes}")
-
-
-@case(
-    "OBJ-005",
-    "an element is that part of the whole",
-    clause="4",
-    mark="F",
-    sends="READ_OBJECT_PART of the first, the second and the last element of an array",
-    expects="the bytes that stand at its place in the whole",
-    advice="Elements count from 0.",
-)
-@_steady
-def _elements(bench: Bench) -> None:
-    definition, whole, size = _filled_array(bench)
-    for number in (0, 1, len(whole) // size - 1):
-        found = guest_part_of(bench, ObjectPart(definition.code, number, number))
-        wanted = whole[number * size : (number + 1) * size]
-        expect_same(found, wanted, f"element {number} of {definition.name}")
-
-
-@case(
-    "OBJ-006",
-    "a range of elements includes its last one",
-    clause="1",
-    mark="F",
-    sends="READ_OBJECT_PART [0:1] and [1:2] of an array",
-    expects="two elements each time",
-    advice="Both ends of a range are inclusive.",
-)
-@_steady
-def _ranges(bench: Bench) -> None:
-    definition, whole, size = _filled_array(bench)
-    for first in (0, 1):
-        found = guest_part_of(bench, ObjectPart(definition.code, first, first + 1))
-        wanted = whole[first * size : (first + 2) * size]
-        expect_same(found, wanted, f"[{first}:{first + 1}] of {definition.name}")
-
-
-@case(
-    "OBJ-007",
-    "0xFFFF as the last element means to the end",
-    clause="1",
-    mark="F",
-    sends="READ_OBJECT_PART [n:] with n two before the end of an array",
-    expects="the last two elements",
-    advice="0xFFFF is no index: it stands for whatever is the last one now.",
-)
-@_steady
-def _to_end(bench: Bench) -> None:
-    definition, whole, size = _filled_array(bench)
-    count = len(whole) // size
-    found = guest_part_of(bench, ObjectPart(definition.code, count - 2, TO_END))
-    expect_same(found, whole[-2 * size :], f"[{count - 2}:] of {definition.name}")
-
-
-@case(
-    "OBJ-008",
-    "a member of several elements comes from each of them",
-    clause="1",
-    mark="F",
-    sends="READ_OBJECT_PART [0:2]/m of an array of structures, for each member m",
-    expects="that member of three elements, one after the other",
-    advice="Cut each element by its members, then take the one that was asked for.",
-)
-@_steady
-def _members_of_elements(bench: Bench) -> None:
-    definition, whole, size = _filled_array(bench)
-    if not definition.members:
-        raise NotApplicable(f"the elements of {definition.name} have no members")
-    at = 0
-    for number, member in enumerate(definition.members):
-        length = member.type.size_bytes or 0
-        found = guest_part_of(bench, ObjectPart(definition.code, 0, 2, number))
-        wanted = b"".join(whole[i * size + at : i * size + at + length] for i in range(3))
-        expect_same(found, wanted, f"[0:2]/{number} of {definition.name}")
-        at += length
-
-
-@case(
-    "OBJ-009",
-    "a range past the end is refused, not cut",
-    clause="3.3",
-    mark="C",
-    sends="READ_OBJECT_PART from the last element to one after it",
-    expects="UNKNOWN_ELEMENT (6)",
-    advice="A shorter value than was asked for is taken for another part.",
-)
-@_steady
-def _past_end(bench: Bench) -> None:
-    definition, whole, size = _filled_array(bench)
-    last = len(whole) // size - 1
-    part = ObjectPart(definition.code, last, last + 1)
-    bench.refused(ReadObjectPart(part=part), ResultCode.UNKNOWN_ELEMENT)
-
-
-@case(
-    "OBJ-010",
-    "a range that runs backwards is refused",
-    clause="3.3",
-    mark="C",
-    sends="READ_OBJECT_PART [2:1]",
-    expects="UNKNOWN_ELEMENT (6) or INVALID_VALUE (12)",
-    advice="The number of elements would be negative: check before it is multiplied.",
-)
-def _backwards(bench: Bench) -> None:
-    definition, _, _ = _filled_array(bench)
-    payload = ReadObjectPart(part=ObjectPart(definition.code, 1, 1)).encode()
-    swapped = payload[:4] + b"\x02\x00\x01\x00" + payload[8:]
-    message = bench.result_of(
-        ReadObjectPart(part=ObjectPart(definition.code, 1, 1)), payload=swapped
-    )
-    expect_result(message, "READ_OBJECT_PART [2:1]", *_NO_ELEMENT)
-
-
-@case(
-    "OBJ-011",
-    "a single value has one element",
-    clause="1",
-    mark="C",
-    sends="READ_OBJECT_PART umi.0.0.0.0[1]",
-    expects="UNKNOWN_ELEMENT (6)",
-    advice="What is no array has element 0 alone.",
-)
-def _single(bench: Bench) -> None:
-    part = ObjectPart(UmiCode(0), 1, 1)
-    bench.refused(ReadObjectPart(part=part), ResultCode.UNKNOWN_ELEMENT)
-
-
-@case(
-    "OBJ-012",
-    "a value without members has none",
-    clause="1",
-    mark="C",
-    sends="READ_OBJECT_PART umi.0.0.0.0/1",
-    expects="UNKNOWN_MEMBER (5)",
-    advice="Member numbers belong to structures.",
-)
-def _no_members(bench: Bench) -> None:
-    part = ObjectPart(UmiCode(0), member=1)
-    bench.refused(ReadObjectPart(part=part), ResultCode.UNKNOWN_MEMBER)
 
 
 @case(
@@ -453,7 +303,7 @@ def _status_and_table(bench: Bench, name: str) -> tuple[dict[str, Any], list[dic
     expects="as many entries as the status says, the first of the time that it says",
     advice="Readers ask for elements by the count of the status object.",
 )
-@_steady
+@steady
 def _profile(bench: Bench) -> None:
     status, table = _status_and_table(bench, "profile")
     if table:
@@ -472,7 +322,7 @@ def _profile(bench: Bench) -> None:
     expects="as many entries as the status says, first and latest of the times that it says",
     advice="Readers ask for elements by the count of the status object.",
 )
-@_steady
+@steady
 def _event_log(bench: Bench) -> None:
     status, table = _status_and_table(bench, "event")
     if table:
@@ -507,9 +357,9 @@ def _manufacturer(bench: Bench) -> None:
     advice="There is one clock: signatures and logs are judged by it.",
 )
 def _clock(bench: Bench) -> None:
-    if not bench.catalogue.has(_CLOCK):
+    if not bench.catalogue.has(CLOCK):
         raise NotApplicable("the datasheet has no clock")
-    code = bench.catalogue.resolve(_CLOCK).code
+    code = bench.catalogue.resolve(CLOCK).code
     begun_s = bench.now_s
     raw = bench.request(ReadObject(code=code)).value
     created_s = bench.result_of(NoOperation()).created_s
@@ -533,38 +383,3 @@ def _clock(bench: Bench) -> None:
 def _umi_id(bench: Bench) -> None:
     raw = bench.request(ReadObject(code=UmiCode(0))).value
     expect(len(raw) == 8 and raw not in (bytes(8), b"\xff" * 8), f"it is {in_hex(raw)}")
-
-
-@case(
-    "OBJ-035",
-    "whole objects and parts are the same object",
-    clause="1",
-    mark="F",
-    sends="READ_OBJECT and READ_OBJECT_PART [:] of everything that guests may read",
-    expects="the same bytes both ways, or TOO_LONG (8) from a certain length on",
-    advice="0 to 0xFFFF with member 0xFF is the whole object.",
-)
-@_steady
-def _whole_as_part(bench: Bench) -> None:
-    longest, shortest_refused = 0, TO_END
-    for definition, whole in open_to_guests(bench):
-        if definition.name == _CLOCK:
-            continue
-        payload = ReadObjectPart(part=ObjectPart(definition.code, 0, 0)).encode()
-        everything = payload[:4] + b"\x00\x00\xff\xff" + bytes([ALL_MEMBERS])
-        command = ReadObjectPart(part=ObjectPart(definition.code, 0, 0))
-        message = bench.result_of(command, payload=everything)
-        if message.argument == ResultCode.TOO_LONG:
-            shortest_refused = min(shortest_refused, len(whole))
-            continue
-        expect(
-            message.argument == ResultCode.OK,
-            f"{definition.name}[:] was answered with {describe_result(message)}",
-        )
-        longest = max(longest, len(whole))
-        found = message.payload[-len(whole) :] if whole else b""
-        expect_same(found, whole, f"{definition.name}[:]")
-    expect(
-        longest <= shortest_refused,
-        f"[:] of {shortest_refused} bytes is TOO_LONG (8), [:] of {longest} bytes is not",
-    )

@@ -10,6 +10,7 @@ from umi_cli.certify import image_cases as image_cases
 from umi_cli.certify import image_package_cases as image_package_cases
 from umi_cli.certify import link_cases as link_cases
 from umi_cli.certify import object_cases as object_cases
+from umi_cli.certify import part_cases as part_cases
 from umi_cli.certify import reply_cases as reply_cases
 from umi_cli.certify import role_cases as role_cases
 from umi_cli.certify import scheme1_cases as scheme1_cases
