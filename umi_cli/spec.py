@@ -419,9 +419,16 @@ FEATURES: tuple[Feature, ...] = (
         "UMI-spi: handshake, power sequence, reset of a silent peripheral",
         "9",
         "C",
-        "transports.spi:RISE_WITHIN_S, transports.spi:RESET_S, transports.spi:OFF_S,"
-        " transports.spi:SpiTransport, transports.bus:WAKE_PULSE_US, virtual.pins:READY_S",
+        "transports.spi:RISE_WITHIN_S, transports.spi:TAKEN_WITHIN_S, transports.spi:RESET_S,"
+        " transports.spi:OFF_S, transports.spi:SpiTransport, transports.bus:WAKE_PULSE_US, virtual.pins:READY_S",
         "times are constants; _power_up, send and _fetch are the handshake",
+    ),
+    _done(
+        "fuzzing: how long half a frame is left alone; who has no certificate takes any first root",
+        "9",
+        "C",
+        "certify.fuzz_send:HOST_PAUSE_S, certify.fuzz_device:_trusts_nobody",
+        "the constant; a factory that gives the first root otherwise has it answer no there",
     ),
     _done("forwarding to the ports of a Host", "9", "S", "virtual.host:Host.route"),
     _done(
