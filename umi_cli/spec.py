@@ -420,7 +420,8 @@ FEATURES: tuple[Feature, ...] = (
         "9",
         "C",
         "transports.spi:RISE_WITHIN_S, transports.spi:TAKEN_WITHIN_S, transports.spi:RESET_S,"
-        " transports.spi:OFF_S, transports.spi:SpiTransport, transports.bus:WAKE_PULSE_US, virtual.pins:READY_S",
+        " transports.spi:OFF_S, transports.spi:SpiTransport, transports.bus:WAKE_PULSE_US,"
+        " virtual.pins:READY_S",
         "times are constants; _power_up, send and _fetch are the handshake",
     ),
     _done(
