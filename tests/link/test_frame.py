@@ -16,6 +16,7 @@ from umi_cli.link.frame import (
     Frame,
     FrameType,
     LinkErrorCode,
+    begins_a_frame,
     verify_crc,
 )
 
@@ -162,3 +163,21 @@ def test_a_payload_past_249() -> None:
     Frame(sequence=0, frame_type=0, destination=0, source=0, payload=bytes(249))
     with pytest.raises(ValueError, match="249 bytes, not 250"):
         Frame(sequence=0, frame_type=0, destination=0, source=0, payload=bytes(250))
+
+
+@given(st.binary(min_size=4, max_size=300))
+def test_what_begins_no_frame_is_none(data: bytes) -> None:
+    """What a Host fetches where its Peripheral has nothing to say (protocol 9)."""
+    is_frame = True
+    try:
+        Frame.decode(data)
+    except MalformedError:
+        is_frame = False
+    assert begins_a_frame(data) or not is_frame
+
+
+def test_what_begins_a_frame() -> None:
+    frame = Frame(sequence=1, frame_type=FrameType.SIMPLE, destination=0, source=5, payload=b"x")
+    assert begins_a_frame(frame.encode())
+    for nothing in (bytes(4), b"\xff" * 4, b"\x01\x04\xfa\x00"):
+        assert not begins_a_frame(nothing)
