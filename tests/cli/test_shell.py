@@ -183,7 +183,7 @@ def test_link_that_is_lost_in_the_middle_is_opened_again(desk: Desk) -> None:
     names = {"key": "meter.pem", "cert": "meter.cvc", "anchor": "root.cvc"}
     words = [f"--meter-{option}={desk.file(name)}" for option, name in names.items()]
     with served(*words) as server:
-        feed = Feed(server.address, *own(desk), "--timeout", "2", "--retries", "0")
+        feed = Feed(server.address, *own(desk), "--timeout", "0.8", "--retries", "0")
         assert feed.run("auth")["ok"]
         with server.stopped():
             assert feed.run("read umi-id")["exit"] == 17
