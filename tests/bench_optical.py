@@ -87,7 +87,7 @@ class OpticalFigures:
 
 def measure(baud: int, folder: Path) -> OpticalFigures:
     """Read over a pseudo-terminal at a rate."""
-    sheet = folder / "bench.toml"
+    sheet = folder / f"bench-{baud}.toml"  # one each: they are measured at once
     sheet.write_text(DATASHEET, encoding="utf-8")
     options = SimOptions(datasheet=str(sheet), optical=OpticalCharacter.parse(f"baud:{baud}"))
     simulation = Simulation(options, time.time())
