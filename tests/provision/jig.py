@@ -164,7 +164,12 @@ def run_line(
 
 def _kill(pid: int) -> None:
     """Kill a run and its stations, all at once as far as that can be."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    for each in (pid, *map(int, children)):
+    for each in (pid, *children_of(pid)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(each, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(word) for word in text.split()]

@@ -3,6 +3,7 @@
 import csv
 import io
 import random
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator, Sized
@@ -12,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import run_umi
+from tests.cli.conftest import TIME_LIMIT_S, run_umi, start_umi
 from tests.cli.desk import Desk
 from tests.provision.conftest import Place
 from tests.provision.factory import HEAD_END, MAKER_ID, ROOT_ID, Factory, built
-from tests.provision.jig import Jig, jigs, run_line
+from tests.provision.jig import Jig, children_of, jigs, run_line
 from tests.provision.server import Line, Server
 from umi_cli.connecting import connect
 from umi_cli.device.image_upload import read_running
@@ -130,6 +131,27 @@ def test_every_unit_gets_the_image_that_was_read_with_the_plan(factory: Factory)
         slots = path.with_name(f"{path.name}.slots").read_bytes()
         assert image in slots
         assert image[::-1] not in slots
+
+
+@pytest.mark.parametrize("order", [signal.SIGINT, signal.SIGTERM])
+def test_stations_end_with_their_line_and_go_on_later(
+    factory: Factory, order: signal.Signals
+) -> None:
+    plan, paths = factory.plan(4), list(units(factory, 4))
+    with jigs(Jig(paths[:2]), Jig(paths[2:])) as places:
+        stations = ",".join(each.address for each in places)
+        words = ("--journal", factory.journal, "--stations", stations, "--wait", "2")
+        with start_umi("--events", "provision", "run", plan, *words) as process:
+            assert '"step"' in process.stdout.readline()
+            children = children_of(process.pid)
+            process.send_signal(order)
+            process.communicate(timeout=TIME_LIMIT_S)
+        assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[order]
+        assert len(children) == 2
+        assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+        told = run_line(plan, factory.journal, places, command="resume")
+    assert told.exit == 0, told.stderr
+    assert [each["status"] for each in status(factory)] == ["done"] * 4
 
 
 @contextmanager
