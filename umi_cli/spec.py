@@ -4,6 +4,8 @@ Clauses are those of the protocol notes this package was written from. Marks: S,
 overview names it; F, it was seen in the field; C, it is this project's own choice, because the
 specification is not public. Each comment that says `choice` stands in something that a C row
 names here, and the README's page "From UMI-S to code" is made of this table.
+
+A list, and as long as that.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""What a test does with the device: frames and packets, right or wrong, and what comes back."""
+"""What a test does with the device: frames and packets, right or wrong, and what comes back.
+
+Longer than others: all that a test is handed is one object, so that a test is its own few lines.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

@@ -1,4 +1,7 @@
-"""Tests of packets that travel in fragments, both ways (protocol 2.4)."""
+"""Tests of packets that travel in fragments, both ways (protocol 2.4).
+
+A catalogue, and as long as that: each entry says what it sends, what it expects, what to mend.
+"""
 
 from itertools import pairwise
 

@@ -2,6 +2,8 @@
 
 Sources: protocol 2.3 (what may be repeated), 3.1 (how a response is bound to its command),
 3.2 (WAIT and COMPLETE), 6 (how a session is protected).
+
+Longer than others: whether a command may be sent again is decided in this one place.
 """
 
 import secrets

@@ -1,4 +1,7 @@
-"""Defects of application packets (protocol 3)."""
+"""Defects of application packets (protocol 3).
+
+A catalogue, and as long as that: a class for each defect.
+"""
 
 from dataclasses import replace
 

@@ -1,4 +1,7 @@
-"""Defects of data objects and of who may access them (protocol 4, 6.1)."""
+"""Defects of data objects and of who may access them (protocol 4, 6.1).
+
+A catalogue, and as long as that: a class for each defect.
+"""
 
 from dataclasses import replace
 from typing import Any, ClassVar
