@@ -138,11 +138,11 @@ ROWS: tuple[Row, ...] = (
     OnDevice("clock show"),
     OnDevice(
         "clock set",
-        "2026-11-26T08:00:00Z --yes",
+        "2024-01-01T08:00:00Z --yes",
         changes=True,
-        asks="2026-11-26T08:00:00Z",
+        asks="2024-01-01T08:00:00Z",
         role="service",
-        fails={"noon --yes": 2, "-p sim:?as=guest 2026-11-26T08:00:00Z --yes": 23},
+        fails={"noon --yes": 2, "-p sim:?as=guest 2024-01-01T08:00:00Z --yes": 23},
     ),
     OnDevice("clock sync", changes=True, role="service", fails={"-p sim:?as=guest": 23}),
     OnDevice(
