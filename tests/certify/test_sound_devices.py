@@ -75,6 +75,13 @@ def test_one_that_defers_nothing_is_told_so(world: World) -> None:
     assert result.message == "the device answers READ_OBJECT of every object at once"
 
 
+def test_one_whose_work_is_done_before_another_command_can_come(world: World) -> None:
+    """A frame takes longer on this line than the work: that it is answered then is no fault."""
+    [result] = world.results("opto", [CASES["APP-043"]], defer="umi.1.1.0.2:5")
+    assert result.verdict is Verdict.LEFT_OUT
+    assert result.message == "its time was over before another command could come, each time"
+
+
 def test_the_factory_writes_what_is_blank(capsys: Capsys, tmp_path: Path) -> None:
     address = f"sim:{tmp_path}/blank.json?blank=yes"
     out = certified(capsys, address, "certify")

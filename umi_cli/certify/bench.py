@@ -459,10 +459,17 @@ def expect_result(message: Message, title: str, *codes: ResultCode) -> None:
     )
 
 
+def is_error(frame: Frame, code: LinkErrorCode) -> bool:
+    """Say if a frame is a certain link ERROR."""
+    return frame.frame_type == FrameType.ERROR and frame.payload == code.to_bytes(2, "little")
+
+
 def expect_error(frame: Frame, code: LinkErrorCode) -> None:
     """Go on if a frame is the link ERROR that it must be; `Failure` if not."""
-    is_it = frame.frame_type == FrameType.ERROR and frame.payload == code.to_bytes(2, "little")
-    expect(is_it, f"it was answered with {describe(frame)} instead of ERROR {code.name}")
+    expect(
+        is_error(frame, code),
+        f"it was answered with {describe(frame)} instead of ERROR {code.name}",
+    )
 
 
 def result_of(meter: Meter, command: Command[Any]) -> int:

@@ -138,7 +138,7 @@ def fetch_by_hand(bench: Bench, answer: Frame, message: Message) -> Frame:
         Failure: nothing answers, or it is deferred for ever.
     """
     for _ in range(MAX_WAITS):
-        wait_ms = _wait_ms(answer)
+        wait_ms = wait_ms_of(answer)
         if wait_ms is None:
             return answer
         bench.wait(wait_ms / 1000)
@@ -147,7 +147,7 @@ def fetch_by_hand(bench: Bench, answer: Frame, message: Message) -> Frame:
     raise Failure(f"a command was deferred {MAX_WAITS} times")
 
 
-def _wait_ms(answer: Frame) -> int | None:
+def wait_ms_of(answer: Frame) -> int | None:
     """Return how long a frame has us wait before COMPLETE; None if it defers nothing."""
     if answer.frame_type != FrameType.SIMPLE_RESPONSE:
         return None

@@ -5,7 +5,7 @@ from dataclasses import replace
 from umi_cli.link.connection import LinkConnection
 from umi_cli.link.crc import crc
 from umi_cli.link.events import LinkAddresses, LinkSettings
-from umi_cli.link.frame import CRC_BYTES, KNOWN_TYPES, Frame, FrameType
+from umi_cli.link.frame import CRC_BYTES, KNOWN_TYPES, Frame, FrameType, LinkErrorCode
 from umi_cli.link.stream import FrameReceiver
 from umi_cli.virtual.defect import Defect
 from umi_cli.virtual.defects.spoilt_link import FrameDefect, SpoiltLink, frames_in_bytes
@@ -122,6 +122,18 @@ class ErrorSequenceZero(FrameDefect):
     def frame_out(self, frame: Frame) -> list[Frame]:
         """Return an ERROR under sequence 0."""
         return [replace(frame, sequence=0) if frame.frame_type == FrameType.ERROR else frame]
+
+
+class BusyUnsaid(FrameDefect):
+    """A command that comes while another is at work is left alone."""
+
+    NAME = "busy-unsaid"
+    TITLE = "does not answer a command while another is at work"
+
+    def frame_out(self, frame: Frame) -> list[Frame]:
+        """Drop an ERROR that says busy."""
+        is_it = frame.frame_type == FrameType.ERROR and frame.payload == u16(LinkErrorCode.BUSY)
+        return [] if is_it else [frame]
 
 
 class AddressesUnswapped(FrameDefect):
@@ -393,6 +405,7 @@ LINK_DEFECTS: tuple[type[Defect], ...] = (
     VersionUnchecked,
     AddressUnchecked,
     ErrorSequenceZero,
+    BusyUnsaid,
     AddressesUnswapped,
     StrayAnswered,
     RepeatExecuted,
