@@ -15,6 +15,8 @@ from umi_cli.link.frame import (
 )
 
 ROUNDS = 20
+BROKEN_OFF = 20
+"""Bytes of a frame that breaks off: with the commands that follow it is far from whole."""
 PIECE_PAUSE_S = 0.02  # well below the shortest idle gap, 100 ms
 _UNKNOWN_TYPES = (0x6, 0x7, 0x8, 0x9, 0xA, 0xB, 0xC, 0xD, 0xE)
 _STRAY = (FrameType.SIMPLE_RESPONSE, FrameType.RESYNC_RESPONSE, FrameType.ERROR)
@@ -268,13 +270,14 @@ def _noise_without_gap(bench: Bench) -> None:
     "a frame that broke off is forgotten after a pause",
     clause="2.3",
     mark="C",
-    sends="NO_OPERATION without its last 10 bytes, an idle gap, NO_OPERATION",
+    sends=f"the first {BROKEN_OFF} bytes of a frame of 255, an idle gap, NO_OPERATION",
     expects="silence to the first, an answer to the second",
     advice="Start the idle timer with each byte; when it ends, drop what stands half received.",
 )
 def _truncated(bench: Bench) -> None:
     not_on_spi(bench)
-    bench.silence(bench.frame(bench.packet(NoOperation())).encode()[:-10])
+    whole = bench.frame(idle_packet(bench, MAX_FRAME_PAYLOAD)).encode()
+    bench.silence(whole[:BROKEN_OFF])
     let_idle(bench)
     exchange_nothing(bench)
 

@@ -12,7 +12,7 @@ from umi_cli.errors import LostError, UmiError
 MAX_LOST = 10  # tests in a row that find nobody there: the run ends
 
 _GONE = "before the test, the device did not answer a RESYNC: "
-_STILL_GONE = "the device did not answer before the test; the last that ran was "
+STILL_GONE = "the device did not answer before the test; the last that ran was "
 _GOES = "the device did not answer a RESYNC: "
 
 
@@ -47,7 +47,7 @@ class Result:
     @property
     def found_nobody(self) -> bool:
         """Tell whether the device was gone before the test began, which says nothing about it."""
-        return self.message.startswith((_GONE, _STILL_GONE))
+        return self.message.startswith((_GONE, STILL_GONE))
 
 
 @dataclass(slots=True)
@@ -164,7 +164,7 @@ def _begin(bench: Bench, case: Case, watch: _Watch) -> tuple[Verdict, str] | Non
     except (Failure, UmiError) as error:
         watch.nobody += 1
         if watch.is_gone:
-            return Verdict.LEFT_OUT, f"{_STILL_GONE}{watch.last}"
+            return Verdict.LEFT_OUT, f"{STILL_GONE}{watch.last}"
         watch.is_gone = True
         return Verdict.FAILED, f"{_GONE}{error}"
     watch.last, watch.is_gone, watch.nobody = case.number, False, 0
