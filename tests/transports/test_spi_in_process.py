@@ -105,8 +105,10 @@ class LoggedBoard(MemoryBoard):
 class Port:
     """A port with a peripheral, and all that can be wrong with it."""
 
-    def __init__(self, *, is_self_powered: bool = False) -> None:
-        self.clock = SimulatedClock(START_UNIX_S)
+    def __init__(
+        self, *, is_self_powered: bool = False, clock: SimulatedClock | None = None
+    ) -> None:
+        self.clock = clock or SimulatedClock(START_UNIX_S)
         self.faults = Moody()
         self.pinned = Pinned(self.faults, is_self_powered=is_self_powered)
         self.log: list[str] = []
@@ -131,6 +133,18 @@ class Port:
         own = VirtualMeter(MeterSettings(), new_memory("ei4", HOST_ALIAS))
         host = HostObjects(own, "port")
         return Session(transport, own_id=DEFAULT_READER_ID, port=OWN, host=host)
+
+
+class Passing(SimulatedClock):
+    """A clock that goes on by itself each time it is looked at, as that of a busy host does."""
+
+    def __init__(self, step_s: float) -> None:
+        super().__init__(START_UNIX_S)
+        self.step_s = step_s
+
+    def monotonic(self) -> float:
+        self.sleep(self.step_s)
+        return super().monotonic()
 
 
 @pytest.fixture
@@ -425,3 +439,15 @@ def test_an_address_opens_it_in_process() -> None:
     with umi_cli.connect("spi:sim/7") as meter:
         meter.ping()
         assert meter.session.link.addresses.peer == 7
+
+
+@pytest.mark.parametrize("step_us", [*range(20, 200, 20), *range(200, 2000, 150)])
+def test_what_becomes_due_while_we_look_is_not_slept_through(step_us: int) -> None:
+    clock = Passing(step_us / 1e6)
+    with Port(clock=clock).open() as transport:
+        settle(transport)
+        for sequence in range(1, 11):
+            begun_s = clock.monotonic()
+            transport.send(question(sequence))
+            assert value_in(received(transport)) == IDENTITY
+            assert clock.monotonic() - begun_s < 0.2, "it was there long before"

@@ -254,21 +254,27 @@ class MemoryBoard:
 
     def int_is_low(self) -> bool:
         """Tell whether INTB is low now."""
-        self._pins.on_timer(*self._moment())
-        is_low = self._pins.int_is_low(self.clock.monotonic())
+        return self._is_low_at(*self._moment())
+
+    def _is_low_at(self, now: float, utc: float) -> bool:
+        self._pins.on_timer(now, utc)
+        is_low = self._pins.int_is_low(now)
         self._has_risen = self._has_risen or (self._was_low and not is_low)
         self._was_low = is_low
         return is_low
 
     def wait_for_int(self, low: bool, deadline: float) -> bool:
         """Wait until INTB is low, or is or has been high; False at the deadline."""
-        while self.int_is_low() != low and not (self._has_risen and not low):
-            due = self._pins.deadline
-            now = self.clock.monotonic()
+        while True:
+            now, utc = self._moment()
+            if self._is_low_at(now, utc) == low or (self._has_risen and not low):
+                return True
             if now >= deadline:
                 return False
+            # What is still due at the moment that was looked at waits for something else; what has
+            # become due since does not: the host's clock goes on meanwhile.
+            due = self._pins.deadline
             self.clock.skip_to(deadline if due is None or due <= now else min(due, deadline))
-        return True
 
     def fileno(self) -> int:
         """Return -1: there is no descriptor in this process."""
