@@ -81,7 +81,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     forging = "--key false.pem --issuer-cert false-root.cvc"
     desk.do(f"cert issue maker.req forged.cvc {forging} --role manufacturer")
     desk.do(f"cert issue maker.req elsewhere.cvc {BY_ROOT} --role user --target-max 1")
-    early = "--from 2026-11-01T00:00:00Z --days 90"
+    early = "--from 2026-11-01T00:00:00Z --days 3000"
     desk.do(f"cert new early-root.cvc --key root.pem --subject {ROOT} --from 2026-10-01T00:00:00Z")
     by_early = "--key root.pem --issuer-cert early-root.cvc"
     desk.do(f"cert issue maker.req old-maker.cvc {by_early} --role manufacturer {early}")
