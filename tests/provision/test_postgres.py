@@ -3,6 +3,8 @@
 import importlib
 import random
 import sys
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from tests.provision.conftest import Place
 from tests.provision.server import GUARDED_USER, PASSWORD, Line, Server
 from tests.provision.test_killed import take_soon
 from tests.provision.worker import IDS, start
+from tests.transports.ends import in_thread
 from umi_cli.errors import ConflictError, InputError, JournalError, KeyUnusableError
 from umi_cli.provision.journal import Journal, Phase, open_journal
 from umi_cli.provision.postgres_address import PostgresAddress
@@ -212,6 +215,21 @@ def test_a_writer_that_hangs_is_named(at_home: Place, monkeypatch: pytest.Monkey
         journal.record("unit", "step", Phase.DONE)
     writer.kill()
     journal.record("unit", "step", Phase.DONE)
+
+
+def test_a_unit_whose_station_ends_this_moment_is_waited_for(at_home: Place) -> None:
+    """As after a kill: until the server has seen it, the unit looks as if somebody were at work."""
+    is_locked = threading.Event()
+
+    def end_soon() -> None:
+        with at_home.open("station-1") as journal, journal.lock("unit"):
+            is_locked.set()
+            time.sleep(0.3)
+
+    with in_thread(end_soon):
+        assert is_locked.wait(10)
+        with at_home.open("heir") as journal, journal.lock("unit"):
+            journal.record("unit", "step", Phase.DONE)
 
 
 def test_a_server_that_may_forget_is_warned_of(at_home: Place) -> None:

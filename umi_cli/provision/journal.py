@@ -171,7 +171,7 @@ class Journal(Protocol):
     def lock(self, unit: str) -> AbstractContextManager[None]:
         """Keep other stations off a unit; `ConflictError` if one is at work on it.
 
-        The lock of a process that is gone is free at once.
+        The lock of a process that is gone is free at once; a server may need a moment to see it.
         """
 
     def state(self, unit: str) -> UnitState:

@@ -26,6 +26,7 @@ from umi_cli.provision.unit_locks import at_work
 
 RETRY_DELAYS_S = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0)  # a server restarts within these
 RELOCK_S = 15.0  # the server may take so long to notice that our own lost session is gone
+ENDED_S = 2.0  # and so long that a station which was killed this moment has gone
 RELOCK_STEP_S = 0.1
 VERSION = 1
 
@@ -238,12 +239,12 @@ class PostgresJournal(Ledger):
             self._unlock(unit)
 
     def _lock_unless_taken(self, db: psycopg.Connection[Row], unit: str) -> bool:
-        """Lock a unit; one that our own lost session still has, once the server gives it up."""
+        """Lock a unit; one that a session which is gone still has, once the server gives it up."""
         if _try_lock(db, unit):
             return True
         holder = _holder(db, unit)
-        is_free_soon = holder is None or holder in self._lost_sessions
-        return is_free_soon and _lock_patiently(db, unit)
+        is_ours = holder is None or holder in self._lost_sessions
+        return _lock_patiently(db, unit, RELOCK_S if is_ours else ENDED_S)
 
     def _unlock(self, unit: str) -> None:
         """Free a unit; where that fails the session ends, and its locks with it."""
@@ -261,7 +262,7 @@ class PostgresJournal(Ledger):
             ConflictError: another station has a unit, or has had it since.
         """
         for unit, number in self._held.items():
-            is_ours = _lock_patiently(db, unit)
+            is_ours = _lock_patiently(db, unit, RELOCK_S)
             others = _Tables(db).rows(
                 "SELECT 1 FROM umi_entries WHERE unit = ? AND number > ? AND station <> ? LIMIT 1",
                 *(unit, number, self._author.station),
@@ -305,8 +306,8 @@ def _holder(db: psycopg.Connection[Row], unit: str) -> int | None:
     return int(rows[0][0]) if rows else None
 
 
-def _lock_patiently(db: psycopg.Connection[Row], unit: str) -> bool:
-    deadline = time.monotonic() + RELOCK_S
+def _lock_patiently(db: psycopg.Connection[Row], unit: str, patience_s: float) -> bool:
+    deadline = time.monotonic() + patience_s
     while not (is_ours := _try_lock(db, unit)) and time.monotonic() < deadline:
         time.sleep(RELOCK_STEP_S)
     return is_ours
